@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* buf.c - growth by doubling, death by abort. */
+#include "common/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *or_die(void *p)
+{
+    if (!p) {
+        fputs("out of memory\n", stderr);
+        abort();
+    }
+    return p;
+}
+
+void *xmalloc(size_t bytes) { return or_die(malloc(bytes ? bytes : 1)); }
+void *xcalloc(size_t count, size_t bytes) { return or_die(calloc(count ? count : 1, bytes)); }
+void *xrealloc(void *p, size_t bytes) { return or_die(realloc(p, bytes ? bytes : 1)); }
+char *xstrdup(const char *text) { return or_die(strdup(text)); }
+
+void *xmemdup(const void *p, size_t bytes)
+{
+    char *copy = xmalloc(bytes + 1);
+
+    if (bytes)
+        memcpy(copy, p, bytes);
+    copy[bytes] = 0;
+    return copy;
+}
+
+char *buf_reserve(struct buf *b, size_t more_bytes)
+{
+    if (b->cap - b->len < more_bytes) {
+        size_t cap = b->cap ? b->cap * 2 : 128;
+
+        if (cap < b->len + more_bytes)
+            cap = b->len + more_bytes;
+        b->data = xrealloc(b->data, cap);
+        b->cap = cap;
+    }
+    return b->data + b->len;
+}
+
+void buf_append(struct buf *b, const void *bytes, size_t len)
+{
+    if (!len)
+        return;
+    memcpy(buf_reserve(b, len), bytes, len);
+    b->len += len;
+}
+
+void buf_text(struct buf *b, const char *text) { buf_append(b, text, strlen(text)); }
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+    va_list args;
+    int     len;
+
+    va_start(args, fmt);
+    len = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (len <= 0)
+        return;
+    va_start(args, fmt);
+    vsnprintf(buf_reserve(b, (size_t)len + 1), (size_t)len + 1, fmt, args);
+    va_end(args);
+    b->len += (size_t)len;
+}
+
+/* Length of the UTF-8 sequence at s (1 to 4), 0 when it is malformed,
+ * overlong, a surrogate or beyond U+10FFFF. */
+static size_t utf8_length(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return 1;
+    if (s[0] >= 0xc2 && s[0] <= 0xdf)
+        return (s[1] & 0xc0) == 0x80 ? 2 : 0;
+    if ((s[0] & 0xf0) == 0xe0) {
+        if ((s[1] & 0xc0) != 0x80 || (s[2] & 0xc0) != 0x80)
+            return 0;
+        if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f))
+            return 0;
+        return 3;
+    }
+    if (s[0] >= 0xf0 && s[0] <= 0xf4) {
+        if ((s[1] & 0xc0) != 0x80 || (s[2] & 0xc0) != 0x80 || (s[3] & 0xc0) != 0x80)
+            return 0;
+        if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+            return 0;
+        return 4;
+    }
+    return 0;
+}
+
+void buf_json(struct buf *b, const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
+    buf_append(b, "\"", 1);
+    while (*s) {
+        size_t n = utf8_length(s);
+
+        if (*s == '"' || *s == '\\')
+            buf_printf(b, "\\%c", *s);
+        else if (*s < 0x20 || *s == 0x7f)
+            buf_printf(b, "\\u%04x", *s);
+        else if (n)
+            buf_append(b, s, n);
+        else
+            buf_text(b, "\\ufffd");
+        s += n ? n : 1;
+    }
+    buf_append(b, "\"", 1);
+}
+
+char *buf_detach(struct buf *b)
+{
+    char *data;
+
+    *buf_reserve(b, 1) = 0;
+    data = b->data;
+    *b = (struct buf){0};
+    return data;
+}
+
+void buf_free(struct buf *b)
+{
+    free(b->data);
+    *b = (struct buf){0};
+}

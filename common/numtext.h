@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* numtext.h - float64 from and to text: a C face on std::from_chars/to_chars,
+ * which are exact, independent of the locale, and the fastest at hand. */
+#ifndef MILLRACE_NUMTEXT_H
+#define MILLRACE_NUMTEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Room for any printed double: sign, 17 digits, point, exponent. */
+#define NUMTEXT_BYTES 32
+
+/* Reads all of [text, end) as a decimal number in JSON's notation (the caller
+ * has checked the notation). An underflow becomes 0 with its sign. Returns
+ * false when it lies beyond the range of float64. */
+bool numtext_read(const char *text, const char *end, double *out);
+
+/* Prints the shortest text that reads back as the same finite number; returns its length, no NUL. */
+size_t numtext_print(double value, char out[NUMTEXT_BYTES]);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

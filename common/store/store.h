@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h - the records of all jobs, in Redis, moved by one atomic script each.
+ *
+ * The guards and answers are those of docs/delivery.md; each call here is one
+ * Lua script under common/store/lua of the same name. Asynchronous on the loop
+ * (hiredis; nothing else includes it); answers come in the order of the calls.
+ *
+ * Epoch: on each (re)connect the store reads the server's run_id and runs
+ * `boot`; a script that meets another epoch answers so, and then this module
+ * boots, replays its redo ring (its own confirmed transitions of the last
+ * seconds, in order) and repeats the call, before the caller hears anything.
+ *
+ * While Redis is away every call answers STORE_DOWN: at once when there is no
+ * connection, after 3 s when the server is silent. A call that had been sent may
+ * have been applied; all of them may be repeated.
+ */
+#ifndef MILLRACE_STORE_H
+#define MILLRACE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/err.h"
+#include "common/msg.h"
+#include "common/store/record.h"
+
+struct store; /* one per process */
+
+enum store_answer {
+    STORE_OK,
+    STORE_EXISTS,    /* create: the idempotency key names another job: reply->record (id, kind, state) */
+    STORE_MISMATCH,  /* create: the same key with another digest */
+    STORE_GONE,      /* no record, of this epoch: ended and expired, or never made */
+    STORE_TERMINAL,  /* claim: ended already; ack the message */
+    STORE_RUN,       /* claim: yours: reply->fence, attempt, errors */
+    STORE_MINE,      /* claim: this very owner runs this very copy: reply->fence */
+    STORE_LATER,     /* claim: retrying and not due: reply->wait_ms */
+    STORE_HELD,      /* claim: another owner, lease over in reply->wait_ms */
+    STORE_ASK,       /* claim: ask again after 400 ms with second = true */
+    STORE_STALE,     /* renew, finish, fail, drain: another fence holds the job */
+    STORE_CANCELLED, /* renew, finish, fail, drain: it was cancelled */
+    STORE_RETRYING,  /* fail: will run again; publish to the rung, then ack */
+    STORE_FAILED,    /* fail: for good */
+    STORE_REFUSED,   /* cancel, retry: not in this state: reply->record */
+    STORE_NO_INPUT,  /* retry: the input is no longer kept */
+    STORE_FULL,      /* Redis is out of memory, or the outbox at its bound */
+    STORE_DOWN,      /* no answer; the outcome is unknown */
+};
+
+/* Borrowed for the time of the callback. */
+struct store_reply {
+    enum store_answer    answer;
+    int64_t              epoch;   /* of the store that answered */
+    int64_t              fence;   /* RUN, MINE */
+    int64_t              attempt; /* RUN: this run, counted from 1 */
+    int64_t              errors;  /* RUN: transient errors so far */
+    int64_t              wait_ms; /* LATER, HELD */
+    const struct record *record;  /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
+    const void          *data;    /* result: the bytes; stats: JSON text */
+    size_t               data_len;
+    struct store_item   *items;   /* pull: id + value; outbox_take: id + packed message */
+    size_t               item_count;
+};
+struct store_item {
+    const char *id;   /* NUL-terminated */
+    const void *data;
+    size_t      len;
+};
+typedef void store_fn(void *ctx, const struct store_reply *reply);
+
+struct store_events {
+    void (*state)(void *ctx, bool is_up);       /* may be NULL */
+    void (*ended)(void *ctx, const char *id);   /* a watched job became terminal; NULL: do not subscribe */
+    void (*missed)(void *ctx);                  /* the subscription was away: look again at what you watch */
+};
+
+struct store_config {
+    const char *url;           /* redis://[user:password@]host:port/db, borrowed */
+    int64_t     retention_ms;  /* TTL of terminal records */
+    int64_t     lease_ms;
+    int64_t     attempts_max;  /* of records that are made here */
+    int64_t     losses_max;
+};
+
+/* Connects in the background; ERR_CONFIG when the URL cannot be read. */
+enum err store_open(uv_loop_t *loop, const struct store_config *config,
+                    const struct store_events *events, void *ctx, struct store **out,
+                    struct fault *why) MUST_CHECK;
+
+/* Closes; outstanding calls answer STORE_DOWN from inside this call. Accepts NULL. */
+void store_close(struct store *s);
+
+bool    store_is_up(const struct store *s);  /* connected and booted */
+int64_t store_epoch(const struct store *s);  /* 0 before the first boot */
+
+/* ---- gateway ---------------------------------------------------------- */
+
+/* Makes the unconfirmed record of m (id, kind, created, deadline, idempotency,
+ * digest). OK, EXISTS, MISMATCH, FULL, DOWN. OK also when this very id exists
+ * unconfirmed already. */
+void store_create(struct store *s, const struct msg *m, store_fn *fn, void *ctx);
+
+/* After the confirm: counts the job as pending. OK, GONE, DOWN. */
+void store_accept(struct store *s, const struct msg *m, store_fn *fn, void *ctx);
+
+/* Instead of a confirm: accepts, and keeps the whole message for the relay.
+ * bound: bytes of all outbox entries. OK, GONE, FULL, DOWN. */
+void store_outbox(struct store *s, const struct msg *m, int64_t bound, store_fn *fn, void *ctx);
+
+/* Relay: up to count messages to publish, reserved for 10 s; those of ended
+ * jobs are dropped on the way. OK with items. */
+void store_outbox_take(struct store *s, int count, store_fn *fn, void *ctx);
+
+/* Relay: confirmed; forget the entry. */
+void store_outbox_done(struct store *s, const char *id, store_fn *fn, void *ctx);
+
+/* The record; watch: also asks for the ended event when it is not terminal.
+ * OK, GONE (also while unconfirmed), DOWN. */
+void store_get(struct store *s, const char *id, bool watch, store_fn *fn, void *ctx);
+
+/* The record and, when completed, the result's bytes; watch as above. OK, GONE, DOWN. */
+void store_result(struct store *s, const char *id, bool watch, store_fn *fn, void *ctx);
+
+/* OK with the record as it is now, REFUSED with the record, GONE, DOWN. */
+void store_cancel(struct store *s, const char *id, store_fn *fn, void *ctx);
+
+/* A failed job again: record and outbox entry in one. OK, REFUSED, NO_INPUT, GONE, FULL, DOWN. */
+void store_retry(struct store *s, const char *id, store_fn *fn, void *ctx);
+
+/* Up to top finished jobs of the kind, newest first, each handed out once.
+ * idempotency "" or a key under which the same batch is repeated for 10 min. */
+void store_pull(struct store *s, const char *kind, int64_t top, const char *idempotency,
+                store_fn *fn, void *ctx);
+
+/* Reconciler step, safe to call from everyone: one leader by lease puts
+ * retrying jobs overdue by more than 60 s back into the outbox. */
+void store_overdue(struct store *s, const char *leader, store_fn *fn, void *ctx);
+
+/* JSON text: {"epoch","jobs":{..totals..},"kinds":{KIND:{state:count,...,"oldest_ms"}},
+ * "outbox":{"count","bytes"},"workers":[..],"histograms":{..}}; docs/protocol.md. */
+void store_stats(struct store *s, store_fn *fn, void *ctx);
+
+/* ---- worker ----------------------------------------------------------- */
+
+/* One attempt, from claim to settle. Filled by the caller before claim; fence,
+ * attempt, errors, claim_epoch and started_ms by the store when it answers RUN. */
+struct lease {
+    const struct msg *msg;      /* borrowed while the attempt lives */
+    const char       *owner;    /* "host-pid-start-slot", borrowed */
+    int64_t           fence, attempt, errors, claim_epoch, started_ms;
+};
+
+/* RUN, MINE, TERMINAL, GONE, LATER, HELD, ASK, DOWN. second: asked before, 400 ms ago.
+ * The record is made anew when it is missing and the message is of an older epoch. */
+void store_claim(struct store *s, struct lease *l, bool second, store_fn *fn, void *ctx);
+
+/* Extends the lease. detached: this owner has lost its delivery and goes on. OK, STALE, CANCELLED, GONE, DOWN. */
+void store_renew(struct store *s, const struct lease *l, double progress, bool detached,
+                 store_fn *fn, void *ctx);
+
+/* Completed. with_pull: the kind is handed out by pull. result is copied.
+ * OK, STALE, CANCELLED, GONE, DOWN. */
+void store_finish(struct store *s, const struct lease *l, const void *result, size_t len,
+                  const char *content_type, bool with_pull, store_fn *fn, void *ctx);
+
+/* The attempt failed. The class of err decides: permanent fails; transient
+ * retries after wait_ms while attempts are left; loss runs again until losses_max.
+ * Keeps the message while retrying or failed. RETRYING, FAILED, STALE, CANCELLED, GONE, DOWN. */
+void store_fail(struct store *s, const struct lease *l, const struct fault *why, int64_t wait_ms,
+                store_fn *fn, void *ctx);
+
+/* Hands the job back: pending again, attempt not spent. OK, STALE, CANCELLED, GONE, DOWN. */
+void store_drain(struct store *s, const struct lease *l, store_fn *fn, void *ctx);
+
+/* Tells who is there, for /stats: a JSON object kept for 5 s, and adds samples
+ * (name, bucket upper bound or "sum"/"count", amount: JSON [[name,bucket,n],..]) to the histograms. */
+void store_beat(struct store *s, const char *worker, const char *json, const char *samples,
+                store_fn *fn, void *ctx);
+
+/* Says goodbye: the worker leaves the list. */
+void store_leave(struct store *s, const char *worker, store_fn *fn, void *ctx);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* frame.h - all that crosses between a worker and its executor.
+ *
+ * A SOCK_SEQPACKET pair on descriptor EXECUTOR_FD. Right after its start the
+ * supervisor sends struct frame_hello with one descriptor (SCM_RIGHTS): a memfd
+ * of shared memory, laid out as
+ *
+ *   [one page: struct frame_shared][input: inline_max rounded up to pages][output: the same + a page]
+ *
+ * The executor maps it, jails itself, and answers FRAME_READY. Then for each
+ * job: the supervisor writes the input, sends struct frame_job; the executor
+ * computes and answers struct frame_done. Either end closing ends the other.
+ */
+#ifndef MILLRACE_FRAME_H
+#define MILLRACE_FRAME_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "kinds/kind.h"
+
+#define EXECUTOR_FD 3
+
+enum frame_type { FRAME_HELLO = 1, FRAME_READY, FRAME_JOB, FRAME_DONE };
+
+struct frame_hello {
+    uint32_t type;         /* FRAME_HELLO */
+    uint32_t threads;      /* CPUs per task */
+    uint64_t inline_max;   /* bytes of largest input; the output may be a page more */
+    uint64_t memory_max;   /* data memory limit in bytes */
+};
+
+struct frame_ready {
+    uint32_t type; /* FRAME_READY */
+    uint32_t pid;
+};
+
+struct frame_job {
+    uint32_t    type;      /* FRAME_JOB */
+    uint32_t    kind;      /* enum kind_id */
+    uint64_t    input_len;
+    struct args args;
+};
+
+struct frame_done {
+    uint32_t     type;     /* FRAME_DONE */
+    uint32_t     err;      /* enum err; why.err the same */
+    uint64_t     output_len;
+    struct fault why;
+};
+
+struct frame_shared {
+    _Atomic double progress;
+};
+
+/* Sizes of the layout, for both sides. */
+#define FRAME_PAGE 4096u
+static inline uint64_t frame_room(uint64_t bytes) { return (bytes + FRAME_PAGE - 1) / FRAME_PAGE * FRAME_PAGE; }
+static inline uint64_t frame_input_at(void) { return FRAME_PAGE; }
+static inline uint64_t frame_output_at(uint64_t inline_max) { return FRAME_PAGE + frame_room(inline_max); }
+static inline uint64_t frame_output_max(uint64_t inline_max) { return frame_room(inline_max) + FRAME_PAGE; }
+static inline uint64_t frame_map_bytes(uint64_t inline_max) { return frame_output_at(inline_max) + frame_output_max(inline_max); }
+
+#endif
