@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gateway.h - what the parts of millrace-api share, and who answers what. */
+#ifndef MILLRACE_GATEWAY_H
+#define MILLRACE_GATEWAY_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "api/http.h"
+#include "common/broker/broker.h"
+#include "common/config.h"
+#include "common/metrics.h"
+#include "common/store/store.h"
+#include "kinds/kind.h"
+
+struct longpolls; /* longpoll.c: requests that wait for a job's end */
+struct relay;     /* relay.c: outbox to broker */
+struct depths;    /* stats.c: queue lengths as the broker tells them */
+
+struct gateway {
+    uv_loop_t       *loop;
+    struct settings  settings;
+    struct metrics  *metrics;
+    struct store    *store;
+    struct broker   *broker;
+    struct http     *http;
+    struct http     *metrics_http; /* NULL without a port of its own */
+    struct auth     *auth;         /* NULL without keys */
+    struct longpolls *longpolls;
+    struct relay    *relay;
+    struct depths   *depths;
+    bool             is_stopping;
+    int              submits;      /* under way: an end waits for them */
+    struct series   *accepted[KIND_COUNT];
+    struct series   *held[KIND_COUNT];
+};
+
+extern const struct route gateway_routes[];
+extern const struct route metrics_routes[]; /* of the metrics port */
+
+/* Handlers, by the file that holds them. */
+extern const struct handler submit_handler;                            /* submit.c */
+extern const struct handler job_get_handler, job_cancel_handler, job_retry_handler; /* jobs.c */
+extern const struct handler result_handler;                            /* result.c */
+extern const struct handler pull_handler;                              /* pull.c */
+extern const struct handler stats_handler, metrics_handler, healthz_handler, readyz_handler; /* stats.c */
+
+/* record_json.c: appends the record as clients see it. */
+void record_to_json(const struct record *record, struct buf *out);
+
+/* jobs.c: answers the request with the record, or with what the store said instead. */
+void answer_record(struct request *r, int status, const struct record *record);
+void answer_store_trouble(struct request *r, enum store_answer answer);
+
+/* jobs.c: the id in the path, or NULL after a 404 was given. */
+const char *request_job_id(struct request *r);
+void        answer_no_job(struct request *r, const char *id);
+
+/* longpoll.c: a call about the job in the path that may wait for its end. ask
+ * is store_get or store_result; answer is called once, with a reply that has a
+ * record. To be started from a handler's end, with longpoll_gone as its gone. */
+struct longpoll {
+    void (*ask)(struct store *s, const char *id, bool watch, store_fn *fn, void *ctx);
+    void (*answer)(struct request *r, const struct store_reply *reply);
+};
+void              longpoll_start(struct request *r, const struct longpoll *poll);
+void              longpoll_gone(struct request *r);
+struct longpolls *longpolls_new(struct gateway *gw);
+void              longpolls_free(struct longpolls *set);                  /* accepts NULL */
+void              longpolls_ended(struct longpolls *set, const char *id); /* NULL: everyone looks again */
+void              longpolls_finish(struct longpolls *set);                /* the gateway stops: all are answered */
+
+/* relay.c */
+struct relay *relay_new(struct gateway *gw);
+void          relay_stop(struct relay *r); /* no more rounds; accepts NULL */
+void          relay_kick(struct relay *r); /* there is something in the outbox, or the broker is back */
+
+/* stats.c */
+struct depths *depths_new(struct gateway *gw);
+void           depths_free(struct depths *d);
+void           depths_arrived(struct depths *d, const int64_t *ready);
+
+#endif

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* http.c - libmicrohttpd in external epoll mode, inside the libuv loop.
+ *
+ * The daemon has no thread: its epoll descriptor is polled by the loop, and
+ * MHD_run does the rest. A request that waits is suspended; answering it
+ * resumes it and marks the daemon dirty, so that MHD_run is called once per
+ * round of the loop (in the prepare phase), however many were answered.
+ */
+#include "api/http.h"
+
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/auth.h"
+#include "common/clock.h"
+#include "common/metrics.h"
+
+#define HEADERS_MAX 6
+#define CONNECTION_BYTES 32768      /* per connection: head and the piece of body under way */
+#define DROPPED_BYTES_MAX (64u << 20) /* of a body behind its answer, then the connection is cut */
+#define ROUTES_MAX 40
+#define STATUS_SLOTS 12
+
+struct route_counts {
+    struct series *seconds;
+    struct {
+        int            status;
+        struct series *count;
+    } by_status[STATUS_SLOTS];
+};
+
+struct http {
+    struct MHD_Daemon   *daemon;
+    struct http_config   config;
+    uv_poll_t            poll;
+    uv_prepare_t         prepare;
+    uv_timer_t           tick; /* idle connections are found by running now and then */
+    bool                 is_dirty;
+    bool                 is_quiet;   /* quiesced: each answer closes its connection */
+    bool                 is_refusing;
+    int                  open_handles;
+    int                  epoll_fd;
+    struct route_counts  counts[ROUTES_MAX];
+};
+
+struct request {
+    struct http           *http;
+    struct MHD_Connection *connection;
+    const struct route    *route;
+    char                  *segment; /* owned */
+    void                  *state;
+    bool                   has_started; /* start was called, gone is owed */
+    bool                   has_ended;   /* end was called */
+    bool                   is_answered; /* response is set */
+    bool                   is_suspended;
+    bool                   is_queued;   /* response was handed to libmicrohttpd */
+    int                    status;
+    struct MHD_Response   *response;
+    uint64_t               dropped_bytes;
+    int64_t                start_us;
+    int                    header_count;
+    struct {
+        const char *name;
+        char       *value;
+    } headers[HEADERS_MAX];
+};
+
+/* ---- routing ----------------------------------------------------------- */
+
+/* Whether path fits the pattern; a trailing slash does not matter. segment:
+ * where the text of the first "*" lies. */
+static bool path_matches(const char *pattern, const char *path, const char **segment, size_t *segment_len)
+{
+    for (; *pattern; pattern++) {
+        if (*pattern == '*') {
+            size_t n = strcspn(path, "/");
+
+            if (!n)
+                return false;
+            *segment = path;
+            *segment_len = n;
+            path += n;
+        } else if (*pattern != *path++) {
+            return false;
+        }
+    }
+    return !*path || (path[0] == '/' && !path[1]);
+}
+
+/* The row for method and path, or NULL with the methods that the path takes in allow ("" : no such path). */
+static const struct route *route_find(const struct route *routes, const char *method, const char *path,
+                                      char **segment, char allow[static 64])
+{
+    const char *wanted = !strcmp(method, "HEAD") ? "GET" : method;
+
+    *allow = 0;
+    for (const struct route *row = routes; row->method; row++) {
+        const char *at = "";
+        size_t      len = 0;
+
+        if (!path_matches(row->path, path, &at, &len))
+            continue;
+        if (!strcmp(row->method, wanted)) {
+            *segment = len ? xmemdup(at, len) : NULL;
+            return row;
+        }
+        snprintf(allow + strlen(allow), 64 - strlen(allow), "%s%s%s", *allow ? ", " : "", row->method,
+                 strcmp(row->method, "GET") ? "" : ", HEAD");
+    }
+    return NULL;
+}
+
+/* ---- counting ---------------------------------------------------------- */
+
+static void count_request(struct http *h, const struct request *r)
+{
+    struct route_counts *c;
+    int                  i = 0;
+    char                 labels[128];
+
+    if (!h->config.metrics || !r->route)
+        return;
+    c = &h->counts[r->route - h->config.routes];
+    if (!c->seconds) {
+        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\"", r->route->method, r->route->path);
+        c->seconds = metrics_series(h->config.metrics, METRIC_HTTP_SECONDS, labels);
+    }
+    while (i < STATUS_SLOTS - 1 && c->by_status[i].count && c->by_status[i].status != r->status)
+        i++;
+    if (!c->by_status[i].count) {
+        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\",code=\"%d\"", r->route->method, r->route->path,
+                 r->status);
+        c->by_status[i].count = metrics_series(h->config.metrics, METRIC_HTTP_REQUESTS, labels);
+        c->by_status[i].status = r->status;
+    }
+    series_add(c->by_status[i].count, 1);
+    series_observe(c->seconds, (double)(mono_us() - r->start_us) / 1e6);
+}
+
+/* ---- answering --------------------------------------------------------- */
+
+void request_add_header(struct request *r, const char *name, const char *value)
+{
+    if (r->is_answered || r->header_count == HEADERS_MAX)
+        return;
+    r->headers[r->header_count].name = name;
+    r->headers[r->header_count++].value = xstrdup(value);
+}
+
+void request_answer(struct request *r, int status, const char *content_type, struct buf *body)
+{
+    size_t len = body->len;
+
+    if (r->is_answered) {
+        buf_free(body);
+        return;
+    }
+    r->response = MHD_create_response_from_buffer(len, buf_detach(body), MHD_RESPMEM_MUST_FREE);
+    MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    for (int i = 0; i < r->header_count; i++)
+        MHD_add_response_header(r->response, r->headers[i].name, r->headers[i].value);
+    if (r->http->is_quiet)
+        MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONNECTION, "close");
+    r->status = status;
+    r->is_answered = true;
+    count_request(r->http, r);
+    if (r->is_suspended) {
+        r->is_suspended = false;
+        MHD_resume_connection(r->connection);
+        r->http->is_dirty = true;
+    }
+}
+
+void request_fail(struct request *r, enum err err, const char *detail)
+{
+    struct buf body = {0};
+
+    buf_printf(&body, "{\"type\":\"urn:millrace:error:%s\",\"title\":", err_code(err));
+    buf_json(&body, err_sentence(err));
+    buf_printf(&body, ",\"status\":%d,\"code\":\"%s\",\"detail\":", err_http(err), err_code(err));
+    buf_json(&body, detail);
+    buf_text(&body, "}\n");
+    if (err_http(err) == 503)
+        request_add_header(r, "Retry-After", "2");
+    if (err == ERR_KEY)
+        request_add_header(r, "WWW-Authenticate", "Bearer");
+    request_answer(r, err_http(err), "application/problem+json", &body);
+}
+
+void request_fail_why(struct request *r, const struct fault *why) { request_fail(r, why->err, why->detail); }
+
+/* ---- asking ------------------------------------------------------------ */
+
+struct gateway     *request_gateway(const struct request *r) { return r->http->config.gateway; }
+const struct route *request_route(const struct request *r) { return r->route; }
+const char         *request_segment(const struct request *r) { return r->segment ? r->segment : ""; }
+bool                request_is_answered(const struct request *r) { return r->is_answered; }
+void                request_set_state(struct request *r, void *state) { r->state = state; }
+void               *request_state(const struct request *r) { return r->state; }
+
+const char *request_header(const struct request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+const char *request_query(const struct request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+int64_t request_body_length(const struct request *r)
+{
+    const char *text = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+    if (text)
+        return strtoll(text, NULL, 10);
+    return request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING) ? -1 : 0;
+}
+
+struct each_query {
+    enum err (*fn)(void *ctx, const char *name, const char *value, struct fault *why);
+    void         *ctx;
+    struct fault *why;
+    enum err      err;
+};
+
+static enum MHD_Result each_query(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct each_query *each = ctx;
+
+    (void)kind;
+    each->err = each->fn(each->ctx, name, value ? value : "", each->why);
+    return each->err ? MHD_NO : MHD_YES;
+}
+
+enum err request_each_query(struct request *r,
+                            enum err (*fn)(void *ctx, const char *name, const char *value, struct fault *why),
+                            void *ctx, struct fault *why)
+{
+    struct each_query each = {fn, ctx, why, ERR_OK};
+
+    MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, each_query, &each);
+    return each.err;
+}
+
+/* ---- the life of a request ---------------------------------------------- */
+
+static struct request *request_new(struct http *h, struct MHD_Connection *connection, const char *method,
+                                   const char *path)
+{
+    struct request *r = xcalloc(1, sizeof *r);
+    char            allow[64];
+
+    r->http = h;
+    r->connection = connection;
+    r->start_us = mono_us();
+    r->route = route_find(h->config.routes, method, path, &r->segment, allow);
+    if (h->is_refusing) {
+        request_fail(r, ERR_BUSY, "this gateway is stopping");
+    } else if (!r->route && *allow) {
+        request_add_header(r, MHD_HTTP_HEADER_ALLOW, allow);
+        request_fail(r, ERR_METHOD, "the Allow header lists the methods of this path");
+    } else if (!r->route) {
+        request_fail(r, ERR_NOT_FOUND, "no such path");
+    } else if (h->config.auth && !r->route->is_open &&
+               !auth_allows(h->config.auth, request_header(r, MHD_HTTP_HEADER_AUTHORIZATION))) {
+        request_fail(r, ERR_KEY, "send a key that the gateway knows: Authorization: Bearer KEY");
+    } else {
+        r->has_started = true;
+        if (r->route->handler->start)
+            r->route->handler->start(r);
+    }
+    return r;
+}
+
+static enum MHD_Result request_queue(struct request *r)
+{
+    if (r->is_queued)
+        return MHD_YES;
+    r->is_queued = true;
+    return MHD_queue_response(r->connection, (unsigned)r->status, r->response);
+}
+
+static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, const char *path, const char *method,
+                                 const char *version, const char *bytes, size_t *len, void **state)
+{
+    struct request *r = *state;
+
+    (void)version;
+    if (!r) { /* the head has arrived */
+        r = *state = request_new(ctx, connection, method, path);
+        /* Behind a refused head may come a long body that nobody wants: answer at once,
+         * which closes the connection. A short one is read, so that the connection lives. */
+        return r->is_answered && request_body_length(r) > CONNECTION_BYTES ? request_queue(r) : MHD_YES;
+    }
+    if (*len) {
+        if (!r->is_answered && r->route->handler->body)
+            r->route->handler->body(r, bytes, *len);
+        else if ((r->dropped_bytes += *len) > DROPPED_BYTES_MAX)
+            return MHD_NO;
+        *len = 0;
+        return MHD_YES;
+    }
+    if (!r->is_answered && !r->has_ended) {
+        r->has_ended = true;
+        r->route->handler->end(r);
+    }
+    if (r->is_answered)
+        return request_queue(r);
+    r->is_suspended = true;
+    MHD_suspend_connection(connection);
+    return MHD_YES;
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct request *r = *state;
+
+    (void)ctx, (void)connection, (void)code;
+    if (!r)
+        return;
+    if (r->has_started && r->route->handler->gone)
+        r->route->handler->gone(r);
+    if (r->response)
+        MHD_destroy_response(r->response);
+    for (int i = 0; i < r->header_count; i++)
+        free(r->headers[i].value);
+    free(r->segment);
+    free(r);
+    *state = NULL;
+}
+
+/* ---- the daemon in the loop ---------------------------------------------- */
+
+static void run(struct http *h)
+{
+    h->is_dirty = false;
+    MHD_run(h->daemon);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)status, (void)events;
+    run(poll->data);
+}
+
+static void on_tick(uv_timer_t *tick) { run(tick->data); }
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct http *h = prepare->data;
+
+    while (h->is_dirty) /* an answer inside MHD_run may resume the next */
+        run(h);
+}
+
+static bool read_address(const char *text, int port, struct sockaddr_storage *out)
+{
+    struct sockaddr_in  *v4 = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+
+    memset(out, 0, sizeof *out);
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+        return true;
+    }
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons((uint16_t)port);
+    return inet_pton(AF_INET6, text, &v6->sin6_addr) == 1;
+}
+
+enum err http_start(uv_loop_t *loop, const struct http_config *config, struct http **out, struct fault *why)
+{
+    struct http            *h;
+    struct sockaddr_storage address;
+    unsigned                flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO;
+
+    if (!read_address(config->listen, config->port, &address))
+        return fault_set(why, ERR_CONFIG, "MILLRACE_LISTEN is '%.60s', which is no IP address", config->listen);
+    h = xcalloc(1, sizeof *h);
+    h->config = *config;
+    if (address.ss_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
+    h->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_access, h, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections_max,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+        MHD_OPTION_END);
+    if (!h->daemon) {
+        free(h);
+        return fault_set(why, ERR_CONFIG, "cannot listen on %.60s port %d: is the port taken, or the address not here?",
+                         config->listen, config->port);
+    }
+    h->epoll_fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    uv_poll_init(loop, &h->poll, h->epoll_fd);
+    uv_prepare_init(loop, &h->prepare);
+    uv_timer_init(loop, &h->tick);
+    h->poll.data = h->prepare.data = h->tick.data = h;
+    uv_poll_start(&h->poll, UV_READABLE, on_poll);
+    uv_prepare_start(&h->prepare, on_prepare);
+    uv_timer_start(&h->tick, on_tick, 1000, 1000);
+    *out = h;
+    return ERR_OK;
+}
+
+int http_port(const struct http *h) { return MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT)->port; }
+
+void http_quiesce(struct http *h)
+{
+    int fd = MHD_quiesce_daemon(h->daemon);
+
+    h->is_quiet = true;
+    if (fd >= 0)
+        close(fd);
+}
+
+void http_refuse(struct http *h) { h->is_refusing = true; }
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct http *h = handle->data;
+
+    if (--h->open_handles == 0)
+        free(h);
+}
+
+void http_stop(struct http *h)
+{
+    if (!h)
+        return;
+    run(h); /* answers on their way leave */
+    uv_poll_stop(&h->poll);
+    MHD_stop_daemon(h->daemon);
+    h->open_handles = 3;
+    uv_close((uv_handle_t *)&h->poll, on_closed);
+    uv_close((uv_handle_t *)&h->prepare, on_closed);
+    uv_close((uv_handle_t *)&h->tick, on_closed);
+}
+
+/* ---- multipart/form-data ------------------------------------------------- */
+
+struct form {
+    struct MHD_PostProcessor *reader;
+    form_part_fn             *part;
+    void                     *ctx;
+};
+
+static enum MHD_Result on_part(void *ctx, enum MHD_ValueKind kind, const char *name, const char *filename,
+                               const char *content_type, const char *encoding, const char *bytes, uint64_t offset,
+                               size_t len)
+{
+    struct form *f = ctx;
+
+    (void)kind, (void)content_type, (void)encoding;
+    f->part(f->ctx, name, filename, bytes, len, offset);
+    return MHD_YES;
+}
+
+struct form *form_new(struct request *r, form_part_fn *part, void *ctx)
+{
+    struct form *f = xcalloc(1, sizeof *f);
+
+    f->part = part;
+    f->ctx = ctx;
+    f->reader = MHD_create_post_processor(r->connection, 16384, on_part, f);
+    if (!f->reader) {
+        free(f);
+        return NULL;
+    }
+    return f;
+}
+
+bool form_feed(struct form *f, const char *bytes, size_t len)
+{
+    return MHD_post_process(f->reader, bytes, len) == MHD_YES;
+}
+
+bool form_free(struct form *f)
+{
+    bool is_whole = MHD_destroy_post_processor(f->reader) == MHD_YES;
+
+    free(f);
+    return is_whole;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* http.h - HTTP on the event loop; hides libmicrohttpd.
+ *
+ * A request passes through its route's handler:
+ *
+ *   start (headers are there) -> body* (pieces as they arrive) -> end (all of it) -> gone
+ *
+ * Any of the first three may answer; if none has when end returns, the request
+ * waits, and may be answered later from any callback of the loop. gone is
+ * called exactly once, last. A body that follows an answer is read and dropped.
+ */
+#ifndef MILLRACE_HTTP_H
+#define MILLRACE_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/buf.h"
+#include "common/err.h"
+
+struct http;    /* one listening socket */
+struct request; /* lives from start to gone */
+struct gateway;
+struct metrics;
+struct auth;
+
+struct handler {
+    void (*start)(struct request *r);                                 /* may be NULL */
+    void (*body)(struct request *r, const char *bytes, size_t len);   /* NULL: the body is dropped */
+    void (*end)(struct request *r);                                   /* NULL only if start always answers */
+    void (*gone)(struct request *r);                                  /* may be NULL */
+};
+
+/* One row per method and path. A segment "*" matches any one segment, whose
+ * text request_segment returns. */
+struct route {
+    const char           *method;
+    const char           *path;
+    const struct handler *handler;
+    const char           *kind;    /* submitting routes: the kind, NULL: it is the path's segment */
+    const char           *media;   /* submitting routes: the one content type taken, NULL: any */
+    bool                  is_open; /* answered without a key */
+};
+
+struct http_config {
+    const char         *listen;          /* address, v4 or v6, borrowed */
+    int                 port;            /* 0: any */
+    int                 connections_max;
+    int                 idle_s;
+    const struct route *routes;          /* ends with method NULL, borrowed */
+    struct gateway     *gateway;         /* handed to handlers by request_gateway */
+    struct metrics     *metrics;         /* NULL: requests are not counted */
+    const struct auth  *auth;            /* NULL: no keys */
+};
+
+enum err http_start(uv_loop_t *loop, const struct http_config *config, struct http **out,
+                    struct fault *why) MUST_CHECK;
+int      http_port(const struct http *h);
+
+/* No new connections; those that are there get one more answer each. */
+void http_quiesce(struct http *h);
+
+/* From now on every new request is answered 503; those under way go on. */
+void http_refuse(struct http *h);
+
+/* Every waiting request must have been answered. Accepts NULL. */
+void http_stop(struct http *h);
+
+/* ---- what a handler may ask ------------------------------------------- */
+
+struct gateway     *request_gateway(const struct request *r);
+const struct route *request_route(const struct request *r);
+const char         *request_segment(const struct request *r); /* text of the first "*", "" without one */
+const char         *request_header(const struct request *r, const char *name); /* NULL: absent */
+const char         *request_query(const struct request *r, const char *name);  /* NULL: absent */
+int64_t             request_body_length(const struct request *r); /* Content-Length, -1: chunked; 0: no body */
+bool                request_is_answered(const struct request *r);
+
+/* Calls fn for each query parameter in order, value "" without one; stops at the first error. */
+enum err request_each_query(struct request *r,
+                            enum err (*fn)(void *ctx, const char *name, const char *value, struct fault *why),
+                            void *ctx, struct fault *why);
+
+/* The handler's own state, NULL at start. */
+void  request_set_state(struct request *r, void *state);
+void *request_state(const struct request *r);
+
+/* ---- how it is answered ----------------------------------------------- */
+
+/* One more header of the coming answer; name is static, value is copied. At most 6. */
+void request_add_header(struct request *r, const char *name, const char *value);
+
+/* Answers: body is taken (emptied). content_type is static. The second answer to a request is ignored. */
+void request_answer(struct request *r, int status, const char *content_type, struct buf *body);
+
+/* Answers with application/problem+json (RFC 9457): the row of err.def and the detail. */
+void request_fail(struct request *r, enum err err, const char *detail);
+void request_fail_why(struct request *r, const struct fault *why);
+
+/* ---- multipart/form-data ----------------------------------------------- */
+
+/* A reader for a form; calls part(ctx, name, filename, bytes, len, offset) with
+ * pieces of each part in order; filename NULL for plain fields. NULL when the request's content type is no form. */
+struct form;
+typedef void form_part_fn(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
+                          uint64_t offset);
+struct form *form_new(struct request *r, form_part_fn *part, void *ctx);
+bool         form_feed(struct form *f, const char *bytes, size_t len); /* false: malformed */
+bool         form_free(struct form *f);                                /* false: it was cut short */
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* jobs.c - one job's record: GET /jobs/ID[?wait=S], DELETE /jobs/ID, POST /jobs/ID/retry. */
+#include "api/gateway.h"
+
+void answer_record(struct request *r, int status, const struct record *record)
+{
+    struct buf body = {0};
+
+    record_to_json(record, &body);
+    request_answer(r, status, "application/json", &body);
+}
+
+void answer_store_trouble(struct request *r, enum store_answer answer)
+{
+    if (answer == STORE_FULL)
+        request_fail(r, ERR_STORE_FULL, "Redis has reached its maxmemory, or the outbox its bound");
+    else
+        request_fail(r, ERR_STORE_DOWN, "Redis does not answer");
+}
+
+void answer_no_job(struct request *r, const char *id)
+{
+    struct gateway *gw = request_gateway(r);
+
+    if (job_id_is_valid(id) && job_id_wall_ms(id) < store_epoch(gw->store) / 1000)
+        request_fail(r, ERR_NOT_FOUND,
+                     "there is no such job; Redis was restarted or lost its data after this id was made: a job that "
+                     "is still queued will be known again as soon as a worker takes it");
+    else
+        request_fail(r, ERR_NOT_FOUND, "there is no such job, or its record has expired");
+}
+
+const char *request_job_id(struct request *r)
+{
+    const char *id = request_segment(r);
+
+    if (job_id_is_valid(id))
+        return id;
+    request_fail(r, ERR_NOT_FOUND, "the path names no job: an id is a UUID in lower case");
+    return NULL;
+}
+
+/* ---- GET ------------------------------------------------------------------ */
+
+static void answer_reply(struct request *r, const struct store_reply *reply) { answer_record(r, 200, reply->record); }
+
+static const struct longpoll record_poll = {store_get, answer_reply};
+
+static void job_get_end(struct request *r) { longpoll_start(r, &record_poll); }
+
+const struct handler job_get_handler = {NULL, NULL, job_get_end, longpoll_gone};
+
+/* ---- DELETE, retry ---------------------------------------------------------- */
+
+static void refuse_state(struct request *r, const struct record *record, const char *wanted)
+{
+    struct fault why;
+
+    fault_set(&why, ERR_WRONG_STATE, "the job is %s; %s", job_state_name(record->state), wanted);
+    request_fail_why(r, &why);
+}
+
+static void on_cancelled(void *ctx, const struct store_reply *reply)
+{
+    struct request *r = ctx;
+
+    switch (reply->answer) {
+    case STORE_OK:
+        answer_record(r, 202, reply->record);
+        return;
+    case STORE_REFUSED:
+        refuse_state(r, reply->record, "only one that has not ended can be cancelled");
+        return;
+    case STORE_GONE:
+        answer_no_job(r, request_segment(r));
+        return;
+    default:
+        answer_store_trouble(r, reply->answer);
+    }
+}
+
+static void job_cancel_end(struct request *r)
+{
+    const char *id = request_job_id(r);
+
+    if (id)
+        store_cancel(request_gateway(r)->store, id, on_cancelled, r);
+}
+
+static void on_retried(void *ctx, const struct store_reply *reply)
+{
+    struct request *r = ctx;
+
+    switch (reply->answer) {
+    case STORE_OK:
+        relay_kick(request_gateway(r)->relay);
+        answer_record(r, 202, reply->record);
+        return;
+    case STORE_REFUSED:
+        refuse_state(r, reply->record, "only a failed one can be retried");
+        return;
+    case STORE_NO_INPUT:
+        request_fail(r, ERR_GONE, "the input of this job is no longer kept; submit it again");
+        return;
+    case STORE_GONE:
+        answer_no_job(r, request_segment(r));
+        return;
+    default:
+        answer_store_trouble(r, reply->answer);
+    }
+}
+
+static void job_retry_end(struct request *r)
+{
+    const char *id = request_job_id(r);
+
+    if (id)
+        store_retry(request_gateway(r)->store, id, on_retried, r);
+}
+
+const struct handler job_cancel_handler = {NULL, NULL, job_cancel_end, NULL};
+const struct handler job_retry_handler = {NULL, NULL, job_retry_end, NULL};

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c - millrace-api: takes jobs over HTTP, answers for them.
+ *
+ * Start: settings, keys, store and broker (both connect in the background),
+ * then HTTP; /readyz tells when jobs can be accepted. End (SIGTERM, SIGINT): no
+ * new connections, submits under way finish, long polls are answered with what
+ * there is, then everything closes. A second signal ends at once.
+ */
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/auth.h"
+#include "api/gateway.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define STOP_MAX_MS 10000 /* for submits under way; beyond it their clients hear nothing */
+
+struct ending {
+    struct gateway *gw;
+    uv_signal_t     term, interrupt;
+    uv_timer_t      poll;
+    int64_t         until_ms;
+};
+
+static void on_publisher(void *ctx, bool is_up)
+{
+    struct gateway *gw = ctx;
+
+    log_event(is_up ? LOG_INFO : LOG_WARN, is_up ? "broker-up" : "broker-down", "");
+    if (is_up && gw->relay)
+        relay_kick(gw->relay);
+}
+
+static void on_depths(void *ctx, const int64_t *ready)
+{
+    struct gateway *gw = ctx;
+
+    if (gw->depths)
+        depths_arrived(gw->depths, ready);
+}
+
+static void on_store(void *ctx, bool is_up)
+{
+    struct gateway *gw = ctx;
+
+    log_event(is_up ? LOG_INFO : LOG_WARN, is_up ? "store-up" : "store-down", "epoch=%lld",
+              (long long)(gw->store ? store_epoch(gw->store) : 0));
+}
+
+static void on_ended(void *ctx, const char *id) { longpolls_ended(((struct gateway *)ctx)->longpolls, id); }
+static void on_missed(void *ctx) { longpolls_ended(((struct gateway *)ctx)->longpolls, NULL); }
+
+static const struct broker_events broker_events = {.publisher = on_publisher, .depths = on_depths};
+static const struct store_events  store_events = {on_store, on_ended, on_missed};
+
+/* ---- start ------------------------------------------------------------------------ */
+
+/* An address that others can reach needs keys, or a word that says it is meant. */
+static enum err check_exposure(const struct settings *s, struct fault *why)
+{
+    struct in_addr v4;
+    bool           is_loopback = !strcmp(s->listen, "::1") ||
+                       (inet_pton(AF_INET, s->listen, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
+
+    if (is_loopback || *s->api_key_file || s->insecure)
+        return ERR_OK;
+    return fault_set(why, ERR_CONFIG,
+                     "MILLRACE_LISTEN is %s, which others can reach: set MILLRACE_API_KEY_FILE, or MILLRACE_INSECURE=1 "
+                     "if anyone may submit jobs here",
+                     s->listen);
+}
+
+static void make_series(struct gateway *gw)
+{
+    char labels[64];
+
+    gw->metrics = metrics_new();
+    for (int i = 0; i < KIND_COUNT; i++) {
+        snprintf(labels, sizeof labels, "kind=\"%s\"", kinds[i]->name);
+        gw->accepted[i] = metrics_series(gw->metrics, METRIC_ACCEPTED, labels);
+        gw->held[i] = metrics_series(gw->metrics, METRIC_HELD, labels);
+    }
+}
+
+static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
+{
+    static const char        *names[KIND_COUNT];
+    const struct settings    *s = &gw->settings;
+    const struct store_config store = {s->redis_url, s->retention_s * 1000, 0, s->attempts_max, s->losses_max};
+    struct broker_config      broker = {.url = s->amqp_url,
+                                        .name = "millrace-api",
+                                        .kinds = names,
+                                        .kind_count = KIND_COUNT,
+                                        .is_quorum = s->queue_type == QUEUE_TYPE_QUORUM,
+                                        .heartbeat_s = (int)s->heartbeat_s};
+    enum err                  e;
+
+    for (int i = 0; i < KIND_COUNT; i++)
+        names[i] = kinds[i]->name;
+    e = store_open(gw->loop, &store, &store_events, gw, &gw->store, why);
+    if (!e)
+        e = broker_start(gw->loop, &broker, &broker_events, gw, &gw->broker, why);
+    return e;
+}
+
+/* The HTTP side starts last: its prepare handle then runs before the store's in
+ * each round of the loop, so that what requests ask of the store leaves at once. */
+static enum err start_http(struct gateway *gw, struct fault *why)
+{
+    const struct settings *s = &gw->settings;
+    struct http_config     main = {.listen = s->listen,
+                                   .port = (int)s->port,
+                                   .connections_max = (int)s->connections_max,
+                                   .idle_s = (int)s->idle_s,
+                                   .routes = gateway_routes,
+                                   .gateway = gw,
+                                   .metrics = gw->metrics,
+                                   .auth = gw->auth};
+    struct http_config     metrics = main;
+    enum err               e = http_start(gw->loop, &main, &gw->http, why);
+
+    if (e || !s->metrics_port)
+        return e;
+    metrics.port = (int)s->metrics_port;
+    metrics.routes = metrics_routes;
+    metrics.metrics = NULL;
+    metrics.auth = NULL;
+    return http_start(gw->loop, &metrics, &gw->metrics_http, why);
+}
+
+static enum err gateway_start(struct gateway *gw, struct fault *why)
+{
+    enum err e = config_load(&gw->settings, why);
+
+    if (!e) {
+        log_open("millrace-api", (enum log_level)gw->settings.log_level);
+        config_log(&gw->settings, PROGRAM_API);
+        e = check_exposure(&gw->settings, why);
+    }
+    if (!e && *gw->settings.api_key_file)
+        e = auth_load(gw->settings.api_key_file, &gw->auth, why);
+    if (e)
+        return e;
+    make_series(gw);
+    gw->longpolls = longpolls_new(gw);
+    gw->depths = depths_new(gw);
+    e = start_store_and_broker(gw, why);
+    if (e)
+        return e;
+    gw->relay = relay_new(gw);
+    return start_http(gw, why);
+}
+
+/* ---- end ---------------------------------------------------------------------------- */
+
+static void gateway_stop(struct gateway *gw)
+{
+    http_refuse(gw->http);
+    if (gw->metrics_http)
+        http_refuse(gw->metrics_http);
+    relay_stop(gw->relay);
+    broker_stop(gw->broker); /* publishes under way are answered: their jobs go to the outbox */
+    longpolls_finish(gw->longpolls);
+    depths_free(gw->depths);
+    store_close(gw->store); /* what it did not answer is answered as down; every request has its answer now */
+    http_stop(gw->http);
+    http_stop(gw->metrics_http);
+}
+
+static void on_stop_poll(uv_timer_t *poll)
+{
+    struct ending *end = poll->data;
+
+    if (end->gw->submits && mono_ms() < end->until_ms)
+        return;
+    uv_timer_stop(poll);
+    uv_stop(end->gw->loop);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct ending *end = signal->data;
+
+    if (end->gw->is_stopping)
+        _Exit(128 + number);
+    log_event(LOG_INFO, "stopping", "signal=%d submits=%d", number, end->gw->submits);
+    end->gw->is_stopping = true;
+    end->until_ms = mono_ms() + STOP_MAX_MS;
+    http_quiesce(end->gw->http);
+    longpolls_finish(end->gw->longpolls);
+    uv_timer_start(&end->poll, on_stop_poll, 50, 20);
+}
+
+static void ending_start(struct ending *end, struct gateway *gw)
+{
+    end->gw = gw;
+    uv_timer_init(gw->loop, &end->poll);
+    uv_signal_init(gw->loop, &end->term);
+    uv_signal_init(gw->loop, &end->interrupt);
+    end->poll.data = end->term.data = end->interrupt.data = end;
+    uv_signal_start(&end->term, on_signal, SIGTERM);
+    uv_signal_start(&end->interrupt, on_signal, SIGINT);
+}
+
+static void ending_close(struct ending *end)
+{
+    uv_close((uv_handle_t *)&end->poll, NULL);
+    uv_close((uv_handle_t *)&end->term, NULL);
+    uv_close((uv_handle_t *)&end->interrupt, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    static const char purpose[] = "the HTTP gateway of Millrace: accepts jobs, answers for them";
+    struct gateway    gw = {0};
+    struct ending     end;
+    struct fault      why;
+    int               status = config_arguments(argc, argv, PROGRAM_API, purpose, NULL, NULL);
+
+    if (status >= 0)
+        return status;
+    signal(SIGPIPE, SIG_IGN);
+    log_open("millrace-api", LOG_INFO);
+    gw.loop = uv_default_loop();
+    status = gateway_start(&gw, &why);
+    if (status) {
+        log_event(LOG_ERROR, "cannot-start", "%s", why.detail);
+        return 2;
+    }
+    ending_start(&end, &gw);
+    log_event(LOG_INFO, "listening", "address=%s port=%d version=%s", gw.settings.listen, http_port(gw.http),
+              MILLRACE_VERSION);
+    uv_run(gw.loop, UV_RUN_DEFAULT);
+    gateway_stop(&gw);
+    ending_close(&end);
+    uv_run(gw.loop, UV_RUN_DEFAULT); /* the closing handles */
+    uv_loop_close(gw.loop);
+    longpolls_free(gw.longpolls);
+    metrics_free(gw.metrics);
+    auth_free(gw.auth);
+    log_event(LOG_INFO, "stopped", "");
+    return 0;
+}

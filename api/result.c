@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* result.c - GET /jobs/ID/result[?wait=S]: the result in the form that Accept asks for, whole or a range. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/gateway.h"
+
+/* ---- Accept ----------------------------------------------------------------- */
+
+/* How well one range of an Accept header fits type: 3 exactly, 2 by its major type, 1 by "any", 0 not. */
+static int range_fits(const char *range, size_t len, const char *type)
+{
+    size_t major = strcspn(type, "/") + 1;
+
+    if (len == strlen(type) && !strncasecmp(range, type, len))
+        return 3;
+    if (len == major + 1 && !strncasecmp(range, type, major) && range[major] == '*')
+        return 2;
+    return len == 3 && !memcmp(range, "*/*", 3);
+}
+
+/* The quality that the Accept header gives to type: that of its most specific range. */
+static double accept_quality(const char *accept, const char *type)
+{
+    int    best = 0;
+    double quality = 0;
+
+    while (*accept) {
+        size_t      item = strcspn(accept, ",");
+        const char *start = accept + strspn(accept, " \t");
+        const char *q = memmem(accept, item, "q=", 2);
+        int         fit = range_fits(start, strcspn(start, ",; \t"), type);
+
+        if (fit > best) {
+            best = fit;
+            quality = q ? strtod(q + 2, NULL) : 1;
+        }
+        accept += item + (accept[item] == ',');
+    }
+    return quality;
+}
+
+static const struct rendering *choose_rendering(const struct kind_spec *kind, const char *accept)
+{
+    const struct rendering *best = NULL;
+    double                  best_quality = 0;
+
+    if (!accept)
+        return kind->renderings;
+    for (const struct rendering *f = kind->renderings; f->content_type; f++) {
+        double quality = accept_quality(accept, f->content_type);
+
+        if (quality > best_quality) {
+            best = f;
+            best_quality = quality;
+        }
+    }
+    return best;
+}
+
+/* ---- Range ------------------------------------------------------------------- */
+
+enum range { RANGE_WHOLE, RANGE_PART, RANGE_OUTSIDE };
+
+/* Reads "bytes=a-b", "bytes=a-" or "bytes=-n" against size. Other forms, several
+ * ranges among them, ask for the whole (RFC 9110 allows it). */
+static enum range read_range(const char *header, size_t size, size_t *from, size_t *to)
+{
+    unsigned long long first, last;
+    char               tail;
+
+    if (!header || strncmp(header, "bytes=", 6) != 0 || strchr(header, ','))
+        return RANGE_WHOLE;
+    header += 6;
+    if (*header == '-') {
+        if (sscanf(header, "-%llu%c", &last, &tail) != 1)
+            return RANGE_WHOLE;
+        *from = last < size ? size - last : 0;
+        *to = size;
+        return last && size ? RANGE_PART : RANGE_OUTSIDE;
+    }
+    switch (sscanf(header, "%llu-%llu%c", &first, &last, &tail)) {
+    case 1:
+        last = size ? size - 1 : 0;
+        break;
+    case 2:
+        if (last < first)
+            return RANGE_WHOLE;
+        break;
+    default:
+        return RANGE_WHOLE;
+    }
+    if (first >= size)
+        return RANGE_OUTSIDE;
+    *from = (size_t)first;
+    *to = last < size ? (size_t)last + 1 : size;
+    return RANGE_PART;
+}
+
+/* Answers with body (taken), or the part of it that the request asks for. */
+static void answer_bytes(struct request *r, const char *content_type, struct buf *body)
+{
+    size_t from = 0, to = 0;
+    char   range[80];
+
+    request_add_header(r, "Accept-Ranges", "bytes");
+    switch (read_range(request_header(r, "Range"), body->len, &from, &to)) {
+    case RANGE_WHOLE:
+        request_answer(r, 200, content_type, body);
+        return;
+    case RANGE_OUTSIDE:
+        snprintf(range, sizeof range, "bytes */%zu", body->len);
+        request_add_header(r, "Content-Range", range);
+        request_fail(r, ERR_RANGE, range);
+        buf_free(body);
+        return;
+    case RANGE_PART:
+        snprintf(range, sizeof range, "bytes %zu-%zu/%zu", from, to - 1, body->len);
+        request_add_header(r, "Content-Range", range);
+        memmove(body->data, body->data + from, to - from);
+        body->len = to - from;
+        request_answer(r, 206, content_type, body);
+    }
+}
+
+/* ---- the call ------------------------------------------------------------------ */
+
+static void answer_result(struct request *r, const struct store_reply *reply)
+{
+    int                     kind = kind_find(reply->record->kind);
+    const struct rendering *form;
+    struct buf              body = {0};
+    struct fault            why;
+
+    if (kind < 0 || !reply->data) {
+        request_fail(r, ERR_GONE, "the result is no longer kept");
+        return;
+    }
+    form = choose_rendering(kinds[kind], request_header(r, "Accept"));
+    if (!form) {
+        for (form = kinds[kind]->renderings; form->content_type; form++)
+            buf_printf(&body, "%s%s", body.len ? ", " : "this result can be had as ", form->content_type);
+        char *detail = buf_detach(&body);
+        request_fail(r, ERR_ACCEPT, detail);
+        free(detail);
+        return;
+    }
+    if (!form->render) {
+        buf_append(&body, reply->data, reply->data_len);
+    } else if (form->render(reply->data, reply->data_len, &body, &why)) {
+        buf_free(&body);
+        request_fail_why(r, &why);
+        return;
+    }
+    answer_bytes(r, form->content_type, &body);
+}
+
+static void answer_not_completed(struct request *r, const struct record *record)
+{
+    struct fault why;
+
+    if (record->state == JOB_FAILED)
+        fault_set(&why, ERR_WRONG_STATE, "the job failed: %s: %.180s", record->error_code, record->error_detail);
+    else
+        fault_set(&why, ERR_WRONG_STATE, "the job is %s; there is a result when it is completed",
+                  job_state_name(record->state));
+    request_fail_why(r, &why);
+}
+
+static void answer_reply(struct request *r, const struct store_reply *reply)
+{
+    if (reply->record->state == JOB_COMPLETED)
+        answer_result(r, reply);
+    else
+        answer_not_completed(r, reply->record);
+}
+
+static const struct longpoll result_poll = {store_result, answer_reply};
+
+static void result_end(struct request *r) { longpoll_start(r, &result_poll); }
+
+const struct handler result_handler = {NULL, NULL, result_end, longpoll_gone};
