@@ -124,7 +124,7 @@ static enum err set(const struct row *row, const char *text, struct settings *ou
 /* A name with our prefix that no row has is a typing mistake. */
 static enum err check_names(struct fault *why)
 {
-    for (char **entry = environ; *entry; entry++) {
+    for (char **entry = environ; entry && *entry; entry++) { /* NULL behind clearenv */
         size_t len = strcspn(*entry, "="), i = 0;
 
         if (strncmp(*entry, "MILLRACE_", 9) != 0)

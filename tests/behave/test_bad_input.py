@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What bad input gets: a 4xx problem that names the fault, never a 5xx, and a gateway that goes on."""
+import json
+import socket
+
+import pytest
+
+from harness import eventually
+
+LIMIT = 262144
+
+
+@pytest.fixture
+def fleet(fleet):
+    fleet.start_gateway()
+    yield fleet
+    assert fleet.gateways[0].is_alive()
+    assert fleet.stats()["jobs"]["accepted"] == 0  # nothing of it was accepted
+    job = fleet.submit_matrix([[1]], [[1]])  # and the gateway still accepts what is right
+    assert fleet.job(job)["state"] == "pending"
+
+
+def refused(answer, status, code, *words):
+    assert answer.status_code == status, f"{answer.status_code} {answer.text}"
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status and problem["code"] == code and problem["title"], problem
+    for word in words:
+        assert word in problem["detail"], problem
+    return problem
+
+
+def matrix(fleet, text, **more):
+    return fleet.call("POST", "/matrix_multiplication", data=text, **more)
+
+
+@pytest.mark.parametrize("text,status,code,words", [
+    ('', 400, "bad-json", ["byte"]),
+    ('{', 400, "bad-json", ["byte 1"]),
+    ('{"A":[[1]],"B":[[1]]', 400, "bad-json", ["byte"]),
+    ('{"A":[[1]],"B":[[1]]}x', 400, "bad-json", ["byte 21"]),
+    ('[[1]]', 400, "bad-json", ["byte 0"]),
+    ('{"A":[[1 2]],"B":[[1]]}', 400, "bad-json", ["byte 9"]),
+    ('{"A":[[1,]],"B":[[1]]}', 400, "bad-json", ["byte"]),
+    ('{"A":[[01]],"B":[[1]]}', 400, "bad-json", ["byte"]),
+    ('{"A":[[+1]],"B":[[1]]}', 400, "bad-json", ["byte"]),
+    ('{"A":[[1.]],"B":[[1]]}', 400, "bad-json", ["byte"]),
+    ('{"A":[[NaN]],"B":[[1]]}', 400, "bad-json", ["NaN"]),
+    ('{"A":[[-Infinity]],"B":[[1]]}', 400, "bad-json", ["Infinity"]),
+    ('{"A":[[1e999]],"B":[[1]]}', 400, "bad-json", ["byte 7"]),
+    ('{"A":[[null]],"B":[[1]]}', 400, "bad-json", ["byte"]),
+    ('{"A":[["1"]],"B":[[1]]}', 400, "bad-json", ["byte"]),
+    ('{"A":[1],"B":[[1]]}', 400, "bad-json", []),
+    ('{"A":3,"B":[[1]]}', 400, "bad-json", []),
+    ('{"A":[[1]],"A":[[1]],"B":[[1]]}', 400, "bad-json", ["A"]),
+    ('{"A":[[1]],"\\u0041":[[1]],"B":[[1]]}', 400, "bad-json", ["A"]),
+    ('{"A":[[1]],"C":[[1]],"B":[[1]]}', 400, "bad-json", ["C"]),
+    ('{"A":[[1]]}', 400, "bad-json", ["B"]),
+    ('{}', 400, "bad-json", []),
+    ('\ufeff{"A":[[1]],"B":[[1]]}', 400, "bad-json", []),
+    ('{"A":[],"B":[[1]]}', 400, "bad-shape", ["A"]),
+    ('{"A":[[]],"B":[[1]]}', 400, "bad-shape", ["A"]),
+    ('{"A":[[1,2],[3]],"B":[[1],[2]]}', 400, "bad-shape", ["row 1", "A"]),
+    ('{"A":[[1,2]],"B":[[1],[2],[3]]}', 400, "bad-shape", ["1 x 2", "3 x 1"]),
+])
+def test_matrices_that_are_none(fleet, text, status, code, words):
+    refused(matrix(fleet, text.encode()), status, code, *words)
+
+
+def test_matrices_beyond_the_limits_are_refused_before_they_are_stored(fleet):
+    row = [1.0] * 128
+    over = {"A": [row] * 128, "B": [row] * 128}
+    over["B"] = over["B"] + [row]  # 128 numbers more than fit
+    refused(matrix(fleet, json.dumps(over)), 413, "too-large", str(LIMIT))
+    wide = {"A": [[1.0]] * 200, "B": [[1.0] * 200]}  # small operands, a product of 320,000 bytes
+    refused(matrix(fleet, json.dumps(wide)), 422, "result-too-large", str(LIMIT), "320000")
+    blanks = b'{"A":' + b" " * (80 * LIMIT) + b'[[1]],"B":[[1]]}'
+    refused(matrix(fleet, blanks), 413, "too-large")
+
+
+@pytest.mark.parametrize("query,words", [
+    ("", ["iterations"]),
+    ("?iterations=", ["iterations"]),
+    ("?iterations=0", ["iterations", "0"]),
+    ("?iterations=-1", ["iterations"]),
+    ("?iterations=+1", ["iterations"]),
+    ("?iterations=1e3", ["iterations"]),
+    ("?iterations=1.0", ["iterations"]),
+    ("?iterations=0x10", ["iterations"]),
+    ("?iterations=%201", ["iterations"]),
+    ("?iterations=1000000000001", ["iterations"]),
+    ("?iterations=99999999999999999999999999", ["iterations"]),
+    ("?iterations=1&iterations=2", ["iterations"]),
+    ("?iterations=1&colour=red", ["colour"]),
+    ("?iterations=1&timeout=0", ["timeout"]),
+    ("?iterations=1&timeout=100000", ["timeout"]),
+])
+def test_parameters_out_of_bounds(fleet, query, words):
+    refused(fleet.call("PUT", "/enqueue" + query, data=b"x"), 400, "bad-parameter", *words)
+
+
+def test_bodies_that_are_no_input(fleet):
+    refused(fleet.call("PUT", "/enqueue?iterations=1"), 400, "bad-body")
+    refused(fleet.call("PUT", "/enqueue?iterations=1", data=b"x" * (LIMIT + 1)), 413, "too-large", str(LIMIT),
+            str(LIMIT + 1))
+    refused(fleet.call("PUT", "/enqueue?iterations=1", data=iter([b"x" * 100000] * 3)), 413, "too-large", str(LIMIT))
+    refused(fleet.call("PUT", "/enqueue?iterations=1", files={"a": ("f", b"x"), "b": ("g", b"y")}), 400, "bad-body",
+            "one")
+    refused(fleet.call("PUT", "/enqueue?iterations=1", files={"a": (None, b"x")}), 400, "bad-body", "a")
+    refused(fleet.call("PUT", "/enqueue?iterations=1", files={"a": ("f", b"x" * (LIMIT + 1))}), 413, "too-large")
+    refused(fleet.call("PUT", "/enqueue?iterations=1", data=b"--x\r\nnonsense",
+                       headers={"Content-Type": "multipart/form-data; boundary=x"}), 400, "bad-body")
+    refused(fleet.call("PUT", "/enqueue?iterations=1", data=b"--x\r\nnonsense",
+                       headers={"Content-Type": "multipart/form-data"}), 400, "bad-body", "boundary")
+    refused(fleet.call("POST", "/jobs/spin?seconds=1", data=b"x"), 400, "bad-body")
+
+
+def test_content_types_that_do_not_fit(fleet):
+    body = json.dumps({"A": [[1]], "B": [[1]]})
+    for kind in ("text/plain", "application/xml", "image/png", "application/jsonp"):
+        refused(matrix(fleet, body, headers={"Content-Type": kind}), 415, "bad-media-type", kind, "application/json")
+
+
+def test_names_that_are_none(fleet):
+    refused(fleet.call("POST", "/jobs/fortune"), 404, "not-found", "fortune")
+    refused(fleet.call("GET", "/nowhere"), 404, "not-found")
+    for path in ("/jobs/xyz", "/jobs/xyz/result", "/jobs/0193489c-0000-7000-8000-000000000000",
+                 "/jobs/0193489c-0000-7000-8000-000000000000/result", "/jobs/..%2f..%2fetc"):
+        refused(fleet.call("GET", path), 404, "not-found")
+    for method in ("DELETE",):
+        refused(fleet.call(method, "/jobs/0193489c-0000-7000-8000-000000000000"), 404, "not-found")
+    refused(fleet.call("POST", "/jobs/0193489c-0000-7000-8000-000000000000/retry"), 404, "not-found")
+
+
+@pytest.mark.parametrize("method,path,allow", [
+    ("GET", "/matrix_multiplication", {"POST"}),
+    ("POST", "/enqueue?iterations=1", {"PUT"}),
+    ("GET", "/pullCompleted?top=1", {"POST"}),
+    ("PUT", "/jobs/hash", {"POST", "GET", "HEAD", "DELETE"}),
+    ("DELETE", "/stats", {"GET", "HEAD"}),
+    ("PATCH", "/jobs/x/retry", {"POST"}),
+])
+def test_wrong_methods_name_the_right_ones(fleet, method, path, allow):
+    answer = fleet.call(method, path)
+    refused(answer, 405, "bad-method")
+    assert set(answer.headers["Allow"].split(", ")) == allow
+
+
+@pytest.mark.parametrize("query", ["", "?top=", "?top=0", "?top=-1", "?top=x", "?top=1.5", "?top=%2B1"])
+def test_pull_wants_a_top(fleet, query):
+    refused(fleet.call("POST", "/pullCompleted" + query), 400, "bad-parameter", "top")
+
+
+@pytest.mark.parametrize("wait", ["x", "-1", "1e3", "", "nan"])
+def test_wait_wants_seconds(fleet, wait):
+    refused(fleet.call("GET", f"/jobs/0193489c-0000-7000-8000-000000000000?wait={wait}"), 400, "bad-parameter", "wait")
+
+
+def test_headers_out_of_bounds(fleet):
+    refused(fleet.call("PUT", "/enqueue?iterations=1", data=b"x", headers={"Idempotency-Key": "k" * 256}), 400,
+            "bad-request", "Idempotency-Key")
+
+
+def raw(fleet, bytes_to_send, close=True):
+    port = int(fleet.gateways[0].url.rsplit(":", 1)[1])
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection.sendall(bytes_to_send)
+    if close:
+        connection.close()
+    return connection
+
+
+def test_clients_that_vanish_or_babble(fleet):
+    raw(fleet, b"POST /matrix_multiplication HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{\"A\":[[1,2")
+    raw(fleet, b"PUT /enqueue?iterations=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
+    raw(fleet, b"PUT /enqueue?iterations=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    raw(fleet, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)))
+    raw(fleet, b"GET / HTTP/9.9\r\n\r\n")
+    raw(fleet, b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = raw(fleet, b"PUT /enqueue?iterations=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                 close=False)
+    answer.recv(100)
+    answer.close()
+    eventually(lambda: fleet.call("GET", "/healthz").status_code == 200)
+
+
+def test_a_slow_client_is_cut_off(servers, make_fleet):
+    fleet = make_fleet(servers, MILLRACE_IDLE_SECONDS=1)
+    fleet.start_gateway()
+    connection = raw(fleet, b"PUT /enqueue?iterations=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab", close=False)
+    connection.settimeout(20)
+    assert b"202" not in connection.recv(1000)  # the end of the connection, with or without a word
+    connection.close()

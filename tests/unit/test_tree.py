@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tree keeps its own rules: walls between folders, generated pages, file lengths."""
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "release"))
+sys.path.insert(0, str(ROOT / "tools"))
+
+import check_includes  # noqa: E402
+
+
+def test_every_include_stays_inside_its_walls():
+    assert list(check_includes.faults()) == []
+
+
+def test_settings_page_is_what_the_table_says():
+    printed = subprocess.run([BUILD / "settings-doc"], capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "settings.md").read_text() == printed
+
+
+def test_every_source_says_its_licence_and_its_purpose():
+    for path in [*ROOT.glob("*/**/*.[ch]"), *ROOT.glob("*/**/*.py"), *ROOT.glob("common/store/lua/*.lua")]:
+        if "build" in path.parts:
+            continue
+        head = path.read_text().splitlines()[:6]
+        assert any("SPDX-License-Identifier: Apache-2.0" in line for line in head), path
+
+
+def test_every_program_tells_its_version_and_its_use():
+    for program in ("millrace-api", "millrace-worker", "millrace-exec"):
+        version = subprocess.run([BUILD / program, "--version"], capture_output=True, text=True, check=True).stdout
+        assert version.startswith(program + " ")
+        usage = subprocess.run([BUILD / program, "--help"], capture_output=True, text=True, check=True).stdout
+        assert program in usage
+
+
+def test_run_is_thin():
+    assert len((ROOT / "run").read_text().splitlines()) <= 100

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Who may include whom: the walls of docs/design.md, checked.
+
+Each rule names the files it is about, and what they may include from the
+project (`ours`) and from libraries (`libraries`). A library that is not named
+for a file may not be included there: one library, one place.
+"""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GROUND = r"common/[a-z]+\.(h|def)"
+SPECS = r"kinds/(kind\.h|kinds\.def)"
+
+# First match wins: (files, project headers allowed, library headers allowed).
+RULES = [
+    (r"common/broker/.*", rf"{GROUND}|common/broker/.*", r"amqp.*|uv\.h"),
+    (r"common/store/.*", rf"{GROUND}|common/store/.*", r"hiredis/.*|uv\.h"),
+    (r"common/msg\.[ch]", GROUND, r"jansson\.h"),
+    (r"common/.*", GROUND, r"(?!)"),
+    (r"kinds/hash/run\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/hash/.*", r"openssl/.*"),
+    (r"kinds/matrix/run\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/matrix/.*", r"cblas\.h"),
+    (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|kinds/(hash|matrix|spin)/.*", r"(?!)"),
+    (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/task\.h", r"jansson\.h"),
+    (r"api/http\.c", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
+    (r"api/auth\.c", rf"{GROUND}|api/.*", r"openssl/.*"),
+    (r"api/.*", rf"{GROUND}|common/(store|broker)/(store|record|broker)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
+    (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|worker/frame\.h|worker/executor/.*",
+     r"seccomp\.h|cblas\.h"),
+    (r"worker/.*", rf"{GROUND}|common/(store|broker)/(store|record|broker)\.h|{SPECS}|worker/[a-z_]+\.h",
+     r"uv\.h|jansson\.h"),
+]
+LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|seccomp)")
+
+
+def faults():
+    for path in sorted(ROOT.glob("*/**/*.[ch]")):
+        name = path.relative_to(ROOT).as_posix()
+        rule = next((r for r in RULES if re.fullmatch(r[0], name)), None)
+        if rule is None:
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            found = re.match(r'\s*#\s*include\s+(["<])([^">]+)', line)
+            if not found:
+                continue
+            quote, header = found.groups()
+            if quote == '"' and not re.fullmatch(rule[1], header):
+                yield f"{name}:{number}: may not include {header}"
+            if quote == "<" and LIBRARIES.match(header) and not re.fullmatch(rule[2], header):
+                yield f"{name}:{number}: may not know {header}"
+
+
+if __name__ == "__main__":
+    found = list(faults())
+    print("\n".join(found) or "every include stays inside its walls")
+    sys.exit(bool(found))
