@@ -38,6 +38,7 @@ struct http {
     struct http_config   config;
     uv_poll_t            poll;
     uv_prepare_t         prepare;
+    uv_idle_t            busy; /* active while there is more to do: the loop then does not sleep */
     uv_timer_t           tick; /* idle connections are found by running now and then */
     bool                 is_dirty;
     bool                 is_quiet;   /* quiesced: each answer closes its connection */
@@ -337,10 +338,23 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
 
 /* ---- the daemon in the loop ---------------------------------------------- */
 
+static void on_busy(uv_idle_t *busy) { (void)busy; }
+
+/* One step for every connection that can move. What is left to do (a body of
+ * which one piece was read, a pipelined request) is done in the next round, so
+ * that no client keeps the loop to itself. */
 static void run(struct http *h)
 {
+    MHD_UNSIGNED_LONG_LONG timeout_ms;
+
     h->is_dirty = false;
     MHD_run(h->daemon);
+    if (MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && !timeout_ms)
+        h->is_dirty = true;
+    if (h->is_dirty)
+        uv_idle_start(&h->busy, on_busy);
+    else
+        uv_idle_stop(&h->busy);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -355,7 +369,7 @@ static void on_prepare(uv_prepare_t *prepare)
 {
     struct http *h = prepare->data;
 
-    while (h->is_dirty) /* an answer inside MHD_run may resume the next */
+    if (h->is_dirty)
         run(h);
 }
 
@@ -401,8 +415,9 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
     h->epoll_fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     uv_poll_init(loop, &h->poll, h->epoll_fd);
     uv_prepare_init(loop, &h->prepare);
+    uv_idle_init(loop, &h->busy);
     uv_timer_init(loop, &h->tick);
-    h->poll.data = h->prepare.data = h->tick.data = h;
+    h->poll.data = h->prepare.data = h->busy.data = h->tick.data = h;
     uv_poll_start(&h->poll, UV_READABLE, on_poll);
     uv_prepare_start(&h->prepare, on_prepare);
     uv_timer_start(&h->tick, on_tick, 1000, 1000);
@@ -438,9 +453,10 @@ void http_stop(struct http *h)
     run(h); /* answers on their way leave */
     uv_poll_stop(&h->poll);
     MHD_stop_daemon(h->daemon);
-    h->open_handles = 3;
+    h->open_handles = 4;
     uv_close((uv_handle_t *)&h->poll, on_closed);
     uv_close((uv_handle_t *)&h->prepare, on_closed);
+    uv_close((uv_handle_t *)&h->busy, on_closed);
     uv_close((uv_handle_t *)&h->tick, on_closed);
 }
 
