@@ -54,6 +54,13 @@ bool numtext_read(const char *text, const char *end, double *out)
     return error == std::errc() && stop == end;
 }
 
+const char *numtext_scan(const char *text, const char *end, double *out)
+{
+    auto [stop, error] = std::from_chars(text, end, *out);
+
+    return error == std::errc() ? stop : nullptr;
+}
+
 size_t numtext_print(double value, char out[NUMTEXT_BYTES])
 {
     return static_cast<size_t>(std::to_chars(out, out + NUMTEXT_BYTES, value).ptr - out);

@@ -19,6 +19,11 @@ extern "C" {
  * false when it lies beyond the range of float64. */
 bool numtext_read(const char *text, const char *end, double *out);
 
+/* Reads the longest decimal number that [text, end) begins with and returns
+ * where it stops; NULL when there is none, or when it lies beyond the range of
+ * float64 on either side. Laxer than JSON: takes 007, .5 and 5. too. */
+const char *numtext_scan(const char *text, const char *end, double *out);
+
 /* Prints the shortest text that reads back as the same finite number; returns its length, no NUL. */
 size_t numtext_print(double value, char out[NUMTEXT_BYTES]);
 

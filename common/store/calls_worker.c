@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* calls_worker.c - what a worker asks of the store: each a script, its
+ * arguments in the order of the comment at the script's top. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/store/internal.h"
+
+static const char *const class_names[] = {
+    [ERR_CLASS_NONE] = "transient",
+    [ERR_CLASS_PERMANENT] = "permanent",
+    [ERR_CLASS_TRANSIENT] = "transient",
+    [ERR_CLASS_LOSS] = "loss",
+};
+
+static void put_number(struct buf *b, const char *name, int64_t value)
+{
+    buf_text(b, name);
+    buf_printf(b, "%lld", (long long)value);
+}
+
+static void put_string(struct buf *b, const char *name, const char *value)
+{
+    buf_text(b, name);
+    buf_json(b, value);
+}
+
+void call_born(struct call *c, const struct msg *m, const struct lease *l)
+{
+    const struct store_config *config = &c->store->config;
+    struct buf                 b = {0};
+
+    put_string(&b, "{\"kind\":", m->kind);
+    put_number(&b, ",\"created\":", m->created_ms);
+    put_number(&b, ",\"deadline\":", m->deadline_ms);
+    put_string(&b, ",\"idem\":", m->idempotency);
+    put_string(&b, ",\"digest\":", m->digest);
+    put_number(&b, ",\"max\":", config->attempts_max);
+    if (l) {
+        put_number(&b, ",\"attempt\":", l->attempt);
+        put_number(&b, ",\"errors\":", l->errors);
+        put_number(&b, ",\"started\":", l->started_ms);
+        put_string(&b, ",\"owner\":", l->owner);
+        put_string(&b, ",\"copy\":", m->copy);
+    } else {
+        put_number(&b, ",\"attempt\":", m->attempt);
+        put_number(&b, ",\"losses_max\":", config->losses_max);
+        put_number(&b, ",\"retention\":", config->retention_ms);
+    }
+    buf_text(&b, "}");
+    call_bytes(c, b.data, b.len);
+    buf_free(&b);
+}
+
+void store_claim(struct store *s, struct lease *l, bool second, store_fn *fn, void *ctx)
+{
+    const struct msg *m = l->msg;
+    struct call      *c = call_new(s, SCRIPT_claim, fn, ctx);
+    char              dice[COPY_BYTES];
+
+    c->lease = l;
+    memcpy(c->subject, m->id, sizeof c->subject);
+    job_copy_new(dice);
+    dice[1] = 0;
+    call_text(c, m->id);
+    call_text(c, m->copy);
+    call_text(c, l->owner);
+    call_int(c, m->epoch);
+    call_int(c, strtol(dice, NULL, 16));
+    call_int(c, s->config.lease_ms);
+    call_int(c, second);
+    call_born(c, m, NULL);
+    call_run(c);
+}
+
+/* The arguments that all calls of an owner begin with. */
+static struct call *call_of_owner(struct store *s, enum script script, const struct lease *l, store_fn *fn, void *ctx)
+{
+    struct call *c = call_new(s, script, fn, ctx);
+
+    memcpy(c->subject, l->msg->id, sizeof c->subject);
+    call_text(c, l->msg->id);
+    call_int(c, l->fence);
+    call_int(c, l->claim_epoch);
+    call_born(c, l->msg, l);
+    return c;
+}
+
+void store_renew(struct store *s, const struct lease *l, double progress, bool detached, store_fn *fn, void *ctx)
+{
+    struct call *c = call_of_owner(s, SCRIPT_renew, l, fn, ctx);
+    char         text[32];
+
+    snprintf(text, sizeof text, "%.4g", progress);
+    call_int(c, s->config.lease_ms);
+    call_text(c, text);
+    call_int(c, detached);
+    call_run(c);
+}
+
+void store_finish(struct store *s, const struct lease *l, const void *result, size_t len, const char *content_type,
+                  bool with_pull, store_fn *fn, void *ctx)
+{
+    struct call *c = call_of_owner(s, SCRIPT_finish, l, fn, ctx);
+
+    call_int(c, s->config.retention_ms);
+    call_text(c, content_type);
+    call_int(c, with_pull);
+    call_bytes(c, result, len);
+    call_run(c);
+}
+
+void store_fail(struct store *s, const struct lease *l, const struct fault *why, int64_t wait_ms, store_fn *fn,
+                void *ctx)
+{
+    struct call *c = call_of_owner(s, SCRIPT_fail, l, fn, ctx);
+    struct msg  *kept = msg_dup(l->msg); /* others may hold the message: it is not to be written */
+    struct buf   packed = {0};
+
+    kept->attempt = l->attempt;
+    msg_pack(kept, &packed);
+    call_int(c, s->config.retention_ms);
+    call_text(c, class_names[err_class(why->err)]);
+    call_text(c, err_code(why->err));
+    call_text(c, why->detail);
+    call_int(c, wait_ms);
+    call_int(c, s->config.losses_max);
+    call_bytes(c, packed.data, packed.len);
+    buf_free(&packed);
+    msg_free(kept);
+    call_run(c);
+}
+
+void store_drain(struct store *s, const struct lease *l, store_fn *fn, void *ctx)
+{
+    call_run(call_of_owner(s, SCRIPT_drain, l, fn, ctx));
+}
+
+void store_beat(struct store *s, const char *worker, const char *json, const char *samples, store_fn *fn, void *ctx)
+{
+    struct call *c = call_new(s, SCRIPT_beat, fn, ctx);
+
+    call_text(c, worker);
+    call_text(c, json);
+    call_text(c, samples);
+    call_run(c);
+}
+
+void store_leave(struct store *s, const char *worker, store_fn *fn, void *ctx)
+{
+    struct call *c = call_new(s, SCRIPT_leave, fn, ctx);
+
+    call_text(c, worker);
+    call_run(c);
+}

@@ -1,0 +1,28 @@
+# Puts the Lua scripts into the program: cmake -DOUT=BASE -DLUA=FOLDER -DSCRIPTS=a,b -P embed.cmake
+# makes BASE.h (enum script) and BASE.c (texts and SHA-1 sums, as EVALSHA wants them).
+# Each text is the script's shebang line, lib.lua, the rest of the script; boot stands alone.
+string(REPLACE "," ";" names "${SCRIPTS}")
+file(READ ${LUA}/lib.lua lib)
+set(enum "")
+set(rows "")
+foreach(name IN LISTS names)
+    file(READ ${LUA}/${name}.lua text)
+    if(NOT name STREQUAL "boot")
+        string(FIND "${text}" "\n" end)
+        math(EXPR end "${end} + 1")
+        string(SUBSTRING "${text}" 0 ${end} shebang)
+        string(SUBSTRING "${text}" ${end} -1 body)
+        set(text "${shebang}${lib}${body}")
+    endif()
+    string(SHA1 sha "${text}")
+    string(LENGTH "${text}" length)
+    string(HEX "${text}" hex)
+    string(REGEX REPLACE "(..)" "0x\\1," hex "${hex}")
+    string(REGEX REPLACE "(0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,)" "\\1\n" hex "${hex}")
+    string(APPEND enum "    SCRIPT_${name},\n")
+    string(APPEND texts "static const char text_${name}[] = {\n${hex}0};\n")
+    string(APPEND rows "    {\"${name}\", \"${sha}\", text_${name}, ${length}},\n")
+endforeach()
+file(WRITE ${OUT}.h "/* made by embed.cmake */\nenum script {\n${enum}    SCRIPT_COUNT\n};\n")
+file(WRITE ${OUT}.c "/* made by embed.cmake */\n#include \"common/store/internal.h\"\n\n${texts}
+const struct script_text scripts[SCRIPT_COUNT] = {\n${rows}};\n")

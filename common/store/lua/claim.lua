@@ -1,0 +1,93 @@
+#!lua flags=allow-oom
+-- SPDX-License-Identifier: Apache-2.0
+-- claim(epoch, id, copy, owner, msg_epoch, dice, lease_ms, second, born[, packed]):
+-- a worker holds this copy of the message; may it run the job? Counts the job if
+-- the gateway has not done so yet. `born` also has losses_max and retention.
+-- `pack`: ask again with the packed message, it has to be kept.
+-- dice: 0 to 15, low bits of the fence; Redis starts its own dice anew in each script.
+local id, copy, owner = ARGV[2], ARGV[3], ARGV[4]
+local key = 'job:' .. id
+local r = call('HMGET', key, 'state', 'kind', 'fence', 'attempt', 'errors', 'deadline', 'input')
+local state, kind, old, attempt, errors, deadline = r[1], r[2], tonumber(r[3]) or 0, r[4], r[5], r[6]
+if state == 'completed' or state == 'failed' or state == 'cancelled' then
+    return 'terminal'
+end
+local now, us = clock()
+if not state then
+    if ARGV[5] == ARGV[1] then
+        return 'gone'
+    end
+    local b = cjson.decode(ARGV[9])
+    recreate(id, b, 'pending', b.created)
+    state, kind, attempt, deadline = 'pending', b.kind, b.attempt, b.deadline > 0 and b.deadline
+end
+
+local fence = math.max(old + 1, us - us % 16 + ARGV[6])
+local function fail(losses, code, detail, input)
+    local b = cjson.decode(ARGV[9])
+    local more = call('HMGET', key, 'idem', 'watch')
+    if input == 1 then
+        call('SET', 'in:' .. id, ARGV[10], 'PX', b.retention)
+    else
+        call('DEL', 'in:' .. id)
+    end
+    call('HSET', key, 'state', 'failed', 'fence', fence, 'finished', now, 'losses', losses, 'code', code,
+         'detail', detail, 'input', input)
+    close(id, kind, state, 'failed', b.retention, more[1], more[2])
+    return 'terminal'
+end
+if state == 'in-progress' then
+    local held = call('HMGET', key, 'copy', 'owner', 'lease', 'away', 'losses')
+    local is_same = copy == held[1]
+    if is_same and owner == held[2] then
+        return {'mine', old}
+    end
+    local left = held[3] - now
+    if left > 0 then
+        -- A foreign producer's message has no copy id: a duplicate and a redelivery look alike.
+        if not is_same or copy == '' or held[4] == '1' then
+            return {'held', left}
+        end
+        if ARGV[8] ~= '1' then
+            return 'ask'
+        end
+    end
+    local losses = (tonumber(held[5]) or 0) + 1
+    if losses > cjson.decode(ARGV[9]).losses_max then
+        if not ARGV[10] then
+            return 'pack'
+        end
+        return fail(losses, 'lost', 'its worker was lost ' .. losses .. ' times', 1)
+    end
+    call('HSET', key, 'losses', losses)
+else
+    if deadline and now >= tonumber(deadline) then
+        return fail(tonumber(call('HGET', key, 'losses')) or 0, 'expired', 'the deadline passed before the job ran', 0)
+    end
+    if state == 'retrying' then
+        local left = call('HGET', key, 'next') - now
+        if left > 0 then
+            return {'later', left}
+        end
+    end
+end
+
+attempt = (tonumber(attempt) or 0) + 1
+call('HSET', key, 'state', 'in-progress', 'fence', fence, 'copy', copy, 'owner', owner, 'lease', now + ARGV[7],
+     'started', now, 'attempt', attempt)
+if attempt > 1 then
+    call('HSET', key, 'away', 0, 'progress', 0, 'input', 0)
+end
+if r[7] == '1' then
+    call('DEL', 'in:' .. id)
+end
+if state == 'unconfirmed' then
+    call('PERSIST', key)
+    call('HINCRBY', 'count', 'accepted:' .. kind, 1)
+    local idem = call('HGET', key, 'idem')
+    if idem then
+        call('PERSIST', 'idem:' .. idem)
+    end
+end
+call('ZADD', 'ix:' .. kind, RUNNING + now, id)
+return {'run', fence, attempt, tonumber(errors) or 0, now}

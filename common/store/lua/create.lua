@@ -1,0 +1,32 @@
+#!lua
+-- SPDX-License-Identifier: Apache-2.0
+-- create(epoch, id, kind, created, deadline, max[, idem, digest]): the
+-- unconfirmed record, uncounted and short-lived. Refuses when memory is full.
+local id, idem = ARGV[2], ARGV[7]
+local key = 'job:' .. id
+if idem then
+    local other = call('GET', 'idem:' .. idem)
+    if other and other ~= id then
+        local r = call('HMGET', 'job:' .. other, 'state', 'kind', 'digest')
+        if r[1] then
+            if r[3] ~= ARGV[8] then
+                return 'mismatch'
+            end
+            return {'exists', other, r[2], r[1]}
+        end
+    end
+end
+local state = call('HGET', key, 'state')
+if state and state ~= 'unconfirmed' then
+    return 'ok'
+end
+call('HSET', key, 'state', 'unconfirmed', 'kind', ARGV[3], 'created', ARGV[4], 'max', ARGV[6])
+if ARGV[5] ~= '0' then
+    call('HSET', key, 'deadline', ARGV[5])
+end
+call('PEXPIRE', key, 60000)
+if idem then
+    call('HSET', key, 'idem', idem, 'digest', ARGV[8])
+    call('SET', 'idem:' .. idem, id, 'PX', 60000)
+end
+return 'ok'

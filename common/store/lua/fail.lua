@@ -1,0 +1,41 @@
+#!lua flags=allow-oom
+-- SPDX-License-Identifier: Apache-2.0
+-- fail(epoch, id, fence, claimed, born, retention, class, code, detail, wait_ms,
+-- losses_max, packed): the attempt failed. class: permanent, transient, loss.
+local id, retention, class = ARGV[2], ARGV[6], ARGV[7]
+local key = 'job:' .. id
+local r, no = hold(id, ARGV[3], ARGV[4], ARGV[5])
+if not r then
+    return no
+end
+local state, kind = r[1], r[3]
+if state == 'failed' or state == 'retrying' then
+    return state
+end
+if state ~= 'in-progress' then
+    return 'stale'
+end
+local spent = call('HMGET', key, 'errors', 'losses', 'max')
+local errors, losses = tonumber(spent[1]) or 0, tonumber(spent[2]) or 0
+local code, is_over = ARGV[8], class == 'permanent'
+if class == 'transient' then
+    errors = errors + 1
+    is_over = errors >= tonumber(spent[3])
+elseif class == 'loss' then
+    losses = losses + 1
+    is_over = losses > tonumber(ARGV[11])
+    code = is_over and 'lost' or code
+end
+local now = clock()
+call('HSET', key, 'state', is_over and 'failed' or 'retrying', 'errors', errors, 'losses', losses,
+     'code', code, 'detail', ARGV[9], 'input', 1)
+if is_over then
+    call('SET', 'in:' .. id, ARGV[12], 'PX', retention)
+    call('HSET', key, 'finished', now)
+    close(id, kind, state, 'failed', retention, r[4], r[5])
+    return 'failed'
+end
+call('SET', 'in:' .. id, ARGV[12])
+call('HSET', key, 'next', now + ARGV[10])
+call('ZADD', 'ix:' .. kind, WAITING + now + ARGV[10], id)
+return 'retrying'

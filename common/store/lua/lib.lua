@@ -1,0 +1,148 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- lib.lua: put in front of every script but boot, behind its shebang line.
+--
+-- Keys. Times are ms since 1970 by Redis TIME, if not said otherwise.
+--   epoch, run_id   of boot.lua; decimal text, microseconds; the process id text of Redis
+--   job:ID          hash, the record. Present from create on:
+--                   state     unconfirmed pending in-progress retrying completed failed cancelled
+--                   kind, created (of the producer's clock), max (attempts it may spend on errors)
+--                   deadline  it must have started by then; absent: none
+--                   idem, digest   Idempotency-Key, SHA-256 of the request; absent without a key
+--                   queued    became pending again (drain, retry); absent: when it was created
+--                   fence, copy, owner, started, lease (held until), attempt   of the last claim
+--                   away      1: the owner has lost its delivery and computes on
+--                   progress  0 to 1
+--                   errors, losses   so far; next: due again (retrying)
+--                   code, detail     of the last error or loss
+--                   finished, type, bytes   of the end and of the result
+--                   out       the result, when it is small enough for the compact form of a hash
+--                   input     1: in:ID is kept
+--                   watch     1: publish the id on millrace:ended at the end
+--                   pulled    1: was handed out before a Redis loss, not again
+--                   A hash without state is no record, only such a mark.
+--   in:ID           packed message (docs/protocol.md) while retrying or failed
+--   out:ID          result bytes of a completed job, when they are more than 64
+--   idem:KEY        id of the job made under this Idempotency-Key
+--   ix:KIND         zset of the ids that are counted and have not ended: pending by queued,
+--                   in-progress by RUNNING + started, retrying by WAITING + next (or + the time
+--                   when `overdue` last put it into the outbox). One set, so that a move is one
+--                   ZADD and each state a range of scores
+--   count           hash STATE:KIND -> jobs, for accepted completed failed cancelled; the other
+--                   states are counted by their index
+--   done:KIND       zset of completed ids by finished, to be handed out by pull
+--   batch:KIND:KEY  one pull's answer, kept 10 min to be repeated
+--   outbox          zset of ids by the time they may be published; ob:ID packed message;
+--                   outbox:bytes their sum
+--   workers         zset of names by last beat; worker:NAME JSON, 5 s
+--   hist            hash NAME|BUCKET -> samples
+--   leader          who does overdue, 3 s
+--
+-- TTL: 60 s while unconfirmed; none while counted and not ended; the retention
+-- from the end on, for job:, out:, in: and idem: alike.
+--
+-- ARGV[1] is the caller's epoch. Answers: a word, or an array that starts with it.
+-- `born` arguments are JSON: what a lost record is made of again.
+local call = redis.call
+local RUNNING, WAITING = 1e13, 2e13
+if call('GET', 'epoch') ~= ARGV[1] then
+    return 'epoch'
+end
+
+local function clock()
+    local t = call('TIME')
+    return t[1] * 1000 + math.floor(t[2] / 1000), t[1] * 1000000 + t[2]
+end
+
+-- The marks of an end; the caller writes state and finished. retention: ms.
+local function close(id, kind, from, state, retention, idem, watch)
+    if from == 'unconfirmed' then
+        call('HINCRBY', 'count', 'accepted:' .. kind, 1)
+    else
+        call('ZREM', 'ix:' .. kind, id)
+    end
+    call('HINCRBY', 'count', state .. ':' .. kind, 1)
+    call('PEXPIRE', 'job:' .. id, retention)
+    if idem and call('GET', 'idem:' .. idem) == id then
+        call('PEXPIRE', 'idem:' .. idem, retention)
+    end
+    if watch then
+        call('PUBLISH', 'millrace:ended', id)
+    end
+end
+
+-- Makes a lost record again, counted, in this state, with its score in ix:. A mark (pulled) survives.
+local function recreate(id, b, state, score)
+    local key = 'job:' .. id
+    call('HSET', key, 'state', state, 'kind', b.kind, 'created', b.created, 'max', b.max,
+         'attempt', b.attempt, 'errors', b.errors or 0)
+    if b.deadline > 0 then
+        call('HSET', key, 'deadline', b.deadline)
+    end
+    if b.idem ~= '' then
+        call('HSET', key, 'idem', b.idem, 'digest', b.digest)
+        call('SET', 'idem:' .. b.idem, id, 'NX')
+    end
+    call('PERSIST', key)
+    call('HINCRBY', 'count', 'accepted:' .. b.kind, 1)
+    call('ZADD', 'ix:' .. b.kind, score, id)
+end
+
+-- Whether the claim with this fence, made in the epoch `claimed`, still holds
+-- the record. Returns state, fence, kind, idem, watch and pulled as a list, or nil and
+-- the answer. After a Redis loss the claim itself may be what was lost: then the
+-- record is missing or older than the claim (its fence is lower), and is brought
+-- to where the claim had left it.
+local function hold(id, fence, claimed, born)
+    local key = 'job:' .. id
+    local r = call('HMGET', key, 'state', 'fence', 'kind', 'idem', 'watch', 'pulled')
+    local state = r[1]
+    if r[2] == fence or state == 'completed' or state == 'failed' or state == 'cancelled' then
+        if state == 'cancelled' then
+            return nil, 'cancelled'
+        end
+        if r[2] == fence then
+            return r
+        end
+        return nil, 'stale'
+    end
+    if claimed == ARGV[1] then
+        return nil, state and 'stale' or 'gone'
+    end
+    if state and (tonumber(r[2]) or 0) > tonumber(fence) then
+        return nil, 'stale'
+    end
+    local b = cjson.decode(born)
+    if not state then
+        recreate(id, b, 'in-progress', RUNNING + b.started)
+    else
+        if state == 'unconfirmed' then
+            call('HINCRBY', 'count', 'accepted:' .. r[3], 1)
+            call('PERSIST', key)
+            if r[4] then
+                call('PERSIST', 'idem:' .. r[4])
+            end
+        end
+        call('DEL', 'in:' .. id)
+        call('HSET', key, 'state', 'in-progress', 'attempt', b.attempt, 'input', 0)
+        call('ZADD', 'ix:' .. r[3], RUNNING + b.started, id)
+    end
+    call('HSET', key, 'fence', fence, 'owner', b.owner, 'copy', b.copy, 'started', b.started, 'lease', 0)
+    return call('HMGET', key, 'state', 'fence', 'kind', 'idem', 'watch', 'pulled')
+end
+
+-- Puts a packed message into the outbox; the caller has written ob:ID.
+local function outbox_add(id, now)
+    call('ZADD', 'outbox', now, id)
+    call('INCRBY', 'outbox:bytes', call('STRLEN', 'ob:' .. id))
+end
+
+local function outbox_drop(id)
+    local bytes = call('STRLEN', 'ob:' .. id)
+    call('DEL', 'ob:' .. id)
+    call('ZREM', 'outbox', id)
+    if call('EXISTS', 'outbox') == 0 then
+        call('DEL', 'outbox:bytes')
+    else
+        call('DECRBY', 'outbox:bytes', bytes)
+    end
+end

@@ -1,0 +1,34 @@
+#!lua
+-- SPDX-License-Identifier: Apache-2.0
+-- outbox(epoch, id, msg_epoch, born, bound, packed): accepts without a confirm
+-- and keeps the message for the relay. A record that is counted already was
+-- counted by this very script or by a claim or confirm of its message: there is
+-- nothing to keep. Refuses when memory is full.
+local id, packed = ARGV[2], ARGV[6]
+local key = 'job:' .. id
+local r = call('HMGET', key, 'state', 'kind', 'created', 'idem')
+local state = r[1]
+if not state and ARGV[3] == ARGV[1] then
+    return 'gone'
+end
+if state and state ~= 'unconfirmed' then
+    return 'ok'
+end
+if (tonumber(call('GET', 'outbox:bytes')) or 0) + #packed > tonumber(ARGV[5]) then
+    return 'full'
+end
+if not state then
+    local b = cjson.decode(ARGV[4])
+    recreate(id, b, 'pending', b.created)
+else
+    call('HSET', key, 'state', 'pending')
+    call('PERSIST', key)
+    call('ZADD', 'ix:' .. r[2], r[3], id)
+    call('HINCRBY', 'count', 'accepted:' .. r[2], 1)
+    if r[4] then
+        call('PERSIST', 'idem:' .. r[4])
+    end
+end
+call('SET', 'ob:' .. id, packed)
+outbox_add(id, (clock()))
+return 'ok'

@@ -1,0 +1,31 @@
+#!lua
+-- SPDX-License-Identifier: Apache-2.0
+-- retry(epoch, id[, fence]): a failed job again, through the outbox. A replay
+-- names the fence of the failure it had answered. Refuses when memory is full.
+local id = ARGV[2]
+local key = 'job:' .. id
+local r = call('HMGET', key, 'state', 'kind', 'idem', 'fence')
+local kind = r[2]
+if not r[1] or r[1] == 'unconfirmed' then
+    return 'gone'
+end
+if r[1] ~= 'failed' or ARGV[3] and ARGV[3] ~= r[4] then
+    return {'refused', call('HGETALL', key)}
+end
+if call('EXISTS', 'in:' .. id) == 0 then
+    return 'no-input'
+end
+local now = clock()
+outbox_drop(id)
+call('RENAME', 'in:' .. id, 'ob:' .. id)
+call('PERSIST', 'ob:' .. id)
+outbox_add(id, now)
+call('HSET', key, 'state', 'pending', 'errors', 0, 'losses', 0, 'queued', now, 'input', 0)
+call('HDEL', key, 'finished')
+call('PERSIST', key)
+if r[3] and call('GET', 'idem:' .. r[3]) == id then
+    call('PERSIST', 'idem:' .. r[3])
+end
+call('HINCRBY', 'count', 'failed:' .. kind, -1)
+call('ZADD', 'ix:' .. kind, now, id)
+return {'ok', call('HGETALL', key)}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reply.c - what the scripts answer, read into a store_reply. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/store/internal.h"
+
+static const char *const words[] = {
+    [STORE_OK] = "ok",         [STORE_EXISTS] = "exists",       [STORE_MISMATCH] = "mismatch",
+    [STORE_GONE] = "gone",     [STORE_TERMINAL] = "terminal",   [STORE_RUN] = "run",
+    [STORE_MINE] = "mine",     [STORE_LATER] = "later",         [STORE_HELD] = "held",
+    [STORE_ASK] = "ask",       [STORE_STALE] = "stale",         [STORE_CANCELLED] = "cancelled",
+    [STORE_FAILED] = "failed", [STORE_RETRYING] = "retrying",   [STORE_REFUSED] = "refused",
+    [STORE_FULL] = "full",     [STORE_NO_INPUT] = "no-input",
+};
+
+/* Fields of the hash that go straight into the record. */
+#define AT(member) offsetof(struct record, member)
+static const struct {
+    const char *name;
+    enum { INTEGER, TEXT } type;
+    size_t at;
+} fields[] = {
+    {"fence", INTEGER, AT(fence)},        {"attempt", INTEGER, AT(attempt)},
+    {"max", INTEGER, AT(max_attempts)},   {"errors", INTEGER, AT(errors)},
+    {"losses", INTEGER, AT(losses)},      {"created", INTEGER, AT(created_ms)},
+    {"queued", INTEGER, AT(queued_ms)},   {"started", INTEGER, AT(started_ms)},
+    {"finished", INTEGER, AT(finished_ms)}, {"next", INTEGER, AT(next_attempt_ms)},
+    {"deadline", INTEGER, AT(deadline_ms)}, {"bytes", INTEGER, AT(result_bytes)},
+    {"owner", TEXT, AT(worker)},          {"code", TEXT, AT(error_code)},
+    {"detail", TEXT, AT(error_detail)},   {"type", TEXT, AT(content_type)},
+};
+
+static void read_field(struct record *record, const char *name, const redisReply *value)
+{
+    if (strcmp(name, "state") == 0) {
+        record->state = job_state_from_name(value->str);
+    } else if (strcmp(name, "kind") == 0) {
+        snprintf(record->kind, sizeof record->kind, "%s", value->str);
+    } else if (strcmp(name, "progress") == 0) {
+        record->progress = strtod(value->str, NULL);
+    } else if (strcmp(name, "input") == 0) {
+        record->has_input = value->str[0] == '1';
+    } else {
+        for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+            char *member = (char *)record + fields[i].at;
+
+            if (strcmp(name, fields[i].name) != 0)
+                continue;
+            if (fields[i].type == INTEGER)
+                *(int64_t *)(void *)member = strtoll(value->str, NULL, 10);
+            else
+                *(const char **)(void *)member = value->str;
+            break;
+        }
+    }
+}
+
+/* The flat answer of HGETALL. What belongs to an earlier state is left out. */
+static bool read_record(const char *id, const redisReply *r, struct record *record)
+{
+    if (r->type != REDIS_REPLY_ARRAY || r->elements % 2)
+        return false;
+    record->worker = record->error_code = record->error_detail = record->content_type = "";
+    record->result_bytes = -1;
+    record->state = JOB_STATE_COUNT;
+    snprintf(record->id, sizeof record->id, "%s", id);
+    for (size_t i = 0; i < r->elements; i += 2) {
+        if (r->element[i]->type != REDIS_REPLY_STRING || r->element[i + 1]->type != REDIS_REPLY_STRING)
+            return false;
+        read_field(record, r->element[i]->str, r->element[i + 1]);
+    }
+    if (!record->queued_ms)
+        record->queued_ms = record->created_ms;
+    if (record->state != JOB_RETRYING)
+        record->next_attempt_ms = 0;
+    if (record->state == JOB_COMPLETED || record->state == JOB_CANCELLED)
+        record->error_code = record->error_detail = "";
+    if (record->state == JOB_COMPLETED)
+        record->progress = 1;
+    return record->state != JOB_STATE_COUNT;
+}
+
+static bool read_exists(const redisReply *r, struct record *record)
+{
+    if (r->elements != 4 || r->element[1]->len >= JOB_ID_BYTES)
+        return false;
+    record->worker = record->error_code = record->error_detail = record->content_type = "";
+    record->result_bytes = -1;
+    strcpy(record->id, r->element[1]->str);
+    snprintf(record->kind, sizeof record->kind, "%s", r->element[2]->str);
+    record->state = job_state_from_name(r->element[3]->str);
+    return record->state != JOB_STATE_COUNT;
+}
+
+/* id and bytes alternate from element `from` on. */
+static bool read_items(const redisReply *r, size_t from, struct reply_parts *out)
+{
+    size_t count = (r->elements - from) / 2;
+
+    if (r->elements < from || (r->elements - from) % 2)
+        return false;
+    out->items = xcalloc(count, sizeof *out->items);
+    for (size_t i = 0; i < count; i++) {
+        const redisReply *id = r->element[from + 2 * i], *data = r->element[from + 2 * i + 1];
+
+        if (id->type != REDIS_REPLY_STRING || data->type != REDIS_REPLY_STRING)
+            return false;
+        out->items[i] = (struct store_item){id->str, data->str, (size_t)data->len};
+    }
+    out->reply.items = out->items;
+    out->reply.item_count = count;
+    return true;
+}
+
+static int64_t integer_at(const redisReply *r, size_t i)
+{
+    return i < r->elements && r->element[i]->type == REDIS_REPLY_INTEGER ? r->element[i]->integer : -1;
+}
+
+/* What stands behind the word of an array answer. */
+static bool read_rest(const struct call *c, const redisReply *r, struct reply_parts *out)
+{
+    struct store_reply *reply = &out->reply;
+
+    switch (reply->answer) {
+    case STORE_RUN:
+        reply->fence = integer_at(r, 1);
+        reply->attempt = integer_at(r, 2);
+        reply->errors = integer_at(r, 3);
+        out->started_ms = integer_at(r, 4);
+        return out->started_ms >= 0;
+    case STORE_MINE:
+        reply->fence = integer_at(r, 1);
+        return reply->fence >= 0;
+    case STORE_LATER:
+    case STORE_HELD:
+        reply->wait_ms = integer_at(r, 1);
+        return reply->wait_ms >= 0;
+    case STORE_EXISTS:
+        reply->record = &out->record;
+        return read_exists(r, &out->record);
+    default:
+        break;
+    }
+    switch (c->script) {
+    case SCRIPT_pull:
+        return read_items(r, 1, out);
+    case SCRIPT_outbox_take:
+        out->until_ms = integer_at(r, 1);
+        return read_items(r, 2, out);
+    case SCRIPT_stats:
+        reply->data = r->elements > 1 ? r->element[1]->str : NULL;
+        reply->data_len = r->elements > 1 ? (size_t)r->element[1]->len : 0;
+        return reply->data != NULL;
+    default: /* a record, and the result behind it */
+        if (r->elements > 2 && r->element[2]->type == REDIS_REPLY_STRING) {
+            reply->data = r->element[2]->str;
+            reply->data_len = (size_t)r->element[2]->len;
+        }
+        reply->record = &out->record;
+        return r->elements > 1 && read_record(c->subject, r->element[1], &out->record);
+    }
+}
+
+bool reply_read(const struct call *c, const redisReply *r, struct reply_parts *out)
+{
+    const redisReply *word = r->type == REDIS_REPLY_ARRAY && r->elements ? r->element[0] : r;
+    size_t            answer = 0, count = sizeof words / sizeof *words;
+
+    if (word->type != REDIS_REPLY_STRING)
+        return false;
+    while (answer < count && strcmp(words[answer], word->str) != 0)
+        answer++;
+    if (answer == count)
+        return false;
+    out->reply.answer = (enum store_answer)answer;
+    return word == r || read_rest(c, r, out);
+}
+
+void reply_free(struct reply_parts *parts) { free(parts->items); }

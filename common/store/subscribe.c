@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* subscribe.c - a second connection that hears of ended jobs.
+ *
+ * It lives only while the first one is up: that one notices a server that went
+ * silent, here nothing is ever owed. Whenever the subscription begins, something
+ * may have been missed before, and the listener is told.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/store/internal.h"
+
+#define CHANNEL "millrace:ended"
+
+struct subscription {
+    struct store *store;
+    struct link  *link;
+    uv_timer_t    again;
+    char          ip[64];
+    int           failures;
+};
+
+static void connect_start(struct subscription *sub);
+
+static void on_again(uv_timer_t *timer) { connect_start(timer->data); }
+
+static void plan_again(struct subscription *sub)
+{
+    uv_timer_start(&sub->again, on_again, store_backoff_ms(sub->failures++), 0);
+}
+
+static void on_message(redisAsyncContext *ac, void *reply, void *data)
+{
+    struct subscription *sub = data;
+    const redisReply    *r = reply;
+    struct store        *s = sub->store;
+
+    (void)ac;
+    if (!r || !sub->link || r->type != REDIS_REPLY_ARRAY || r->elements != 3)
+        return;
+    if (strcmp(r->element[0]->str, "subscribe") == 0) {
+        sub->failures = 0;
+        if (s->events.missed)
+            s->events.missed(s->ctx);
+    } else if (strcmp(r->element[0]->str, "message") == 0 && r->element[2]->type == REDIS_REPLY_STRING) {
+        s->events.ended(s->ctx, r->element[2]->str);
+    }
+}
+
+static void on_login(redisAsyncContext *ac, void *reply, void *data)
+{
+    const redisReply *r = reply;
+
+    (void)data;
+    if (r && r->type == REDIS_REPLY_ERROR)
+        redisAsyncDisconnect(ac); /* the first connection reports such things */
+}
+
+static void on_link_up(void *ctx)
+{
+    struct subscription *sub = ctx;
+    redisAsyncContext   *ac = link_context(sub->link);
+
+    boot_login(ac, &sub->store->url, on_login, sub);
+    redisAsyncCommand(ac, on_message, sub, "SUBSCRIBE " CHANNEL);
+}
+
+static void on_link_down(void *ctx, const char *why)
+{
+    struct subscription *sub = ctx;
+
+    (void)why;
+    sub->link = NULL;
+    plan_again(sub);
+}
+
+static const struct link_events link_events = {on_link_up, on_link_down};
+
+static void connect_start(struct subscription *sub)
+{
+    sub->link = link_open(sub->store->loop, sub->ip, sub->store->url.port, &link_events, sub);
+    if (!sub->link)
+        plan_again(sub);
+}
+
+struct subscription *subscription_new(struct store *s)
+{
+    struct subscription *sub = xcalloc(1, sizeof *sub);
+
+    sub->store = s;
+    uv_timer_init(s->loop, &sub->again);
+    sub->again.data = sub;
+    return sub;
+}
+
+void subscription_start(struct subscription *sub, const char *ip)
+{
+    snprintf(sub->ip, sizeof sub->ip, "%s", ip);
+    if (!sub->link)
+        connect_start(sub);
+}
+
+void subscription_stop(struct subscription *sub)
+{
+    struct link *link = sub->link;
+
+    sub->link = NULL;
+    uv_timer_stop(&sub->again);
+    link_close(link);
+}
+
+static void on_closed(uv_handle_t *handle) { free(handle->data); }
+
+void subscription_free(struct subscription *sub)
+{
+    if (!sub)
+        return;
+    subscription_stop(sub);
+    uv_close((uv_handle_t *)&sub->again, on_closed);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* url.c - redis://[[user]:password@]host[:port][/db], %-escapes in user and password. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/store/internal.h"
+
+/* Copies [p, end) without its %-escapes; false when it does not fit or is malformed. */
+static bool unescape(const char *p, const char *end, char *out, size_t room)
+{
+    while (p < end && room > 1) {
+        if (*p == '%') {
+            char hex[3] = {0};
+
+            if (end - p < 3 || !isxdigit((unsigned char)p[1]) || !isxdigit((unsigned char)p[2]))
+                return false;
+            memcpy(hex, p + 1, 2);
+            *out = (char)strtol(hex, NULL, 16);
+            if (!*out++)
+                return false;
+            p += 3;
+        } else {
+            *out++ = *p++;
+        }
+        room--;
+    }
+    *out = 0;
+    return p == end;
+}
+
+/* A plain decimal that fills [p, end), or -1. */
+static int number(const char *p, const char *end, int max)
+{
+    int n = 0;
+
+    if (p == end)
+        return -1;
+    for (; p < end; p++) {
+        if (!isdigit((unsigned char)*p) || n > max)
+            return -1;
+        n = n * 10 + (*p - '0');
+    }
+    return n <= max ? n : -1;
+}
+
+static bool parse_login(const char *p, const char *end, struct redis_url *out)
+{
+    const char *colon = memchr(p, ':', (size_t)(end - p));
+
+    if (!colon)
+        return false;
+    return unescape(p, colon, out->user, sizeof out->user) &&
+           unescape(colon + 1, end, out->password, sizeof out->password);
+}
+
+/* host, host:port, [v6], [v6]:port */
+static bool parse_host(const char *p, const char *end, struct redis_url *out)
+{
+    const char *host_end, *rest;
+
+    if (p < end && *p == '[') {
+        host_end = memchr(p, ']', (size_t)(end - p));
+        if (!host_end)
+            return false;
+        p++;
+        rest = host_end + 1;
+    } else {
+        host_end = memchr(p, ':', (size_t)(end - p));
+        if (!host_end)
+            host_end = end;
+        rest = host_end;
+    }
+    if (host_end == p || !unescape(p, host_end, out->host, sizeof out->host))
+        return false;
+    if (rest == end)
+        return true;
+    out->port = *rest == ':' ? number(rest + 1, end, 65535) : -1;
+    return out->port > 0;
+}
+
+enum err redis_url_parse(const char *text, struct redis_url *out, struct fault *why)
+{
+    static const char scheme[] = "redis://";
+    const char       *p = text + sizeof scheme - 1, *slash, *end, *at = NULL;
+
+    memset(out, 0, sizeof *out);
+    out->port = 6379;
+    if (strncmp(text, scheme, sizeof scheme - 1) != 0)
+        return fault_set(why, ERR_CONFIG, "MILLRACE_REDIS_URL must begin with redis://");
+    slash = strchr(p, '/');
+    end = slash ? slash : p + strlen(p);
+    for (const char *q = p; q < end; q++)
+        if (*q == '@')
+            at = q;
+    if (at && !parse_login(p, at, out))
+        return fault_set(why, ERR_CONFIG, "MILLRACE_REDIS_URL must have user:password or :password before the @");
+    if (!parse_host(at ? at + 1 : p, end, out))
+        return fault_set(why, ERR_CONFIG, "MILLRACE_REDIS_URL must be redis://[user:password@]host[:port][/db]");
+    if (slash && slash[1])
+        out->db = number(slash + 1, slash + strlen(slash), 1000000);
+    if (out->db < 0)
+        return fault_set(why, ERR_CONFIG, "the database in MILLRACE_REDIS_URL must be a number");
+    return ERR_OK;
+}
