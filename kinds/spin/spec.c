@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spin: keeps one core busy for a given time; for trying out scaling, limits
+ * and cancelling. The raw result is a line of JSON. */
+#include "kinds/kind.h"
+
+#include <math.h>
+
+#include "kinds/spin/spin.h"
+
+static const struct param params[] = {
+    {"seconds", PARAM_REAL, 0, 86400, true, NAN, "seconds", "how long one core is kept busy"},
+    {.type = PARAM_END},
+};
+
+static enum err check(const struct args *args, size_t input_len, size_t inline_max, size_t *result_bytes,
+                      struct fault *why)
+{
+    (void)args;
+    (void)inline_max;
+    if (input_len)
+        return fault_set(why, ERR_BODY, "spin takes no body, this one has %zu bytes", input_len);
+    *result_bytes = SPIN_RESULT_BYTES;
+    return ERR_OK;
+}
+
+static const struct intake intakes[] = {{0}};
+
+static const struct rendering renderings[] = {
+    {"application/json", NULL},
+    {0},
+};
+
+const struct kind_spec spin_spec = {
+    .name = "spin",
+    .help = "keeps one core busy for a given time",
+    .params = params,
+    .intakes = intakes,
+    .renderings = renderings,
+    .result_type = "application/json",
+    .is_pulled = false,
+    .takes_body = false,
+    .check = check,
+};
