@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* child.c - starts, feeds, kills and reaps the executor of a slot.
+ *
+ * The executor gets nothing it could betray: of our descriptors only its end
+ * of the socket pair (and by it the shared memory), of our environment only a
+ * few harmless names, none of our settings. posix_spawn runs on vfork, closes
+ * all other descriptors, and tells "could not start" from "ran and failed".
+ */
+#include "worker/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define READY_DEADLINE_MS 10000
+#define LOOK_JOBS 1000                    /* the size of a READY executor is looked at after so many jobs */
+#define LOOK_MS 10000                     /* or so long */
+#define GROWTH_BYTES (256 * 1024 * 1024L) /* more than this above the first look: it leaks */
+
+/* Names that pass into the executor's environment. */
+static const char *const passed_names[] = { "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "ASAN_OPTIONS",
+                                            "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS" };
+#define PASSED_COUNT (sizeof passed_names / sizeof *passed_names)
+
+enum err child_open(struct child *c, const struct child_config *config, const struct child_events *events,
+                    void *ctx, struct fault *why)
+{
+    size_t bytes = frame_map_bytes(config->inline_max);
+
+    *c = (struct child){ .config = config, .events = events, .ctx = ctx, .fd = -1, .memfd = -1 };
+    c->memfd = memfd_create("millrace-job", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    /* Sealed in size: an executor that shrank it could kill us by SIGBUS. */
+    if (c->memfd < 0 || ftruncate(c->memfd, (off_t)bytes) != 0 ||
+        fcntl(c->memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        return fault_set(why, ERR_IO, "shared memory of %zu bytes: %s", bytes, strerror(errno));
+    c->shared = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c->memfd, 0);
+    if (c->shared == MAP_FAILED) {
+        c->shared = NULL;
+        return fault_set(why, ERR_IO, "mapping %zu bytes: %s", bytes, strerror(errno));
+    }
+    return ERR_OK;
+}
+
+static void free_poll(uv_handle_t *poll)
+{
+    free(poll);
+}
+
+/* Ends our side of the socket; the loop frees the handle later. */
+static void disconnect(struct child *c)
+{
+    if (c->poll)
+        uv_close((uv_handle_t *)c->poll, free_poll);
+    c->poll = NULL;
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+}
+
+void child_close(struct child *c)
+{
+    if (c->pid > 0) {
+        kill(c->pid, SIGKILL);
+        while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
+    c->pid = 0;
+    disconnect(c);
+    if (c->shared)
+        munmap(c->shared, frame_map_bytes(c->config->inline_max));
+    if (c->memfd >= 0)
+        close(c->memfd);
+    c->shared = NULL;
+    c->memfd = -1;
+}
+
+/* ---- what it says ------------------------------------------------------- */
+
+/* Resident bytes of the process, 0 when they cannot be read. */
+static int64_t rss_bytes(pid_t pid)
+{
+    char    path[64];
+    int64_t pages = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%*d %" SCNd64, &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+union frame {
+    uint32_t           type;
+    struct frame_ready ready;
+    struct frame_done  done;
+};
+
+static void take_frame(struct child *c, const union frame *frame, size_t len)
+{
+    if (c->state == CHILD_STARTING && len == sizeof frame->ready && frame->type == FRAME_READY) {
+        c->state = CHILD_READY;
+        c->rss_first = rss_bytes(c->pid);
+        c->looked_ms = mono_ms();
+        log_event(LOG_DEBUG, "executor-ready", "pid=%d start_ms=%" PRId64, (int)c->pid, mono_ms() - c->start_ms);
+        c->events->ready(c->ctx);
+    } else if (c->state == CHILD_BUSY && len == sizeof frame->done && frame->type == FRAME_DONE) {
+        c->state = CHILD_READY;
+        c->failures = 0;
+        c->jobs++;
+        c->events->done(c->ctx, &frame->done);
+    } else {
+        child_kill(c, KILL_GARBLED);
+    }
+}
+
+/* Reads one frame if there is one. Returns false when the other end is gone. */
+static bool read_frame(struct child *c)
+{
+    union frame frame;
+    ssize_t     len = recv(c->fd, &frame, sizeof frame, MSG_DONTWAIT | MSG_TRUNC);
+
+    if (len > 0)
+        take_frame(c, &frame, (size_t)len);
+    return len > 0 || (len < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct child *c = poll->data;
+
+    (void)status;
+    (void)events;
+    if (!read_frame(c)) {
+        uv_poll_stop(c->poll);
+        kill(c->pid, SIGKILL); /* no effect on what is ending already: its status is fixed by then */
+    }
+}
+
+/* ---- start ---------------------------------------------------------------- */
+
+/* The first frame and the shared memory lie in the socket before the process exists. */
+static bool send_hello(struct child *c)
+{
+    struct frame_hello hello = { .type = FRAME_HELLO, .threads = (uint32_t)c->config->threads,
+                                 .inline_max = c->config->inline_max, .memory_max = c->config->memory_max };
+    union {
+        struct cmsghdr header; /* for its alignment */
+        char           room[CMSG_SPACE(sizeof(int))];
+    } control = { 0 };
+    struct iovec  part = { &hello, sizeof hello };
+    struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room,
+                        .msg_controllen = sizeof control.room };
+
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.header), &c->memfd, sizeof(int));
+    return sendmsg(c->fd, &m, MSG_NOSIGNAL) == (ssize_t)sizeof hello;
+}
+
+/* posix_spawn with the executor's descriptors, signals and environment; 0 or an errno. */
+static int spawn(struct child *c, int theirs)
+{
+    char  threads[48];
+    char *argv[] = { (char *)c->config->path, NULL };
+    char *environment[PASSED_COUNT + 2];
+    char *owned[PASSED_COUNT];
+    int   count = 0, error;
+    sigset_t                   none, all;
+    posix_spawnattr_t          attributes;
+    posix_spawn_file_actions_t files;
+
+    for (size_t i = 0; i < PASSED_COUNT; i++) {
+        const char *value = getenv(passed_names[i]);
+        if (value && asprintf(&owned[count], "%s=%s", passed_names[i], value) >= 0) {
+            environment[count] = owned[count];
+            count++;
+        }
+    }
+    snprintf(threads, sizeof threads, "OPENBLAS_NUM_THREADS=%d", c->config->threads);
+    environment[count] = threads;
+    environment[count + 1] = NULL;
+
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&files, theirs, EXECUTOR_FD);
+    posix_spawn_file_actions_addclosefrom_np(&files, EXECUTOR_FD + 1);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    /* A session of its own: a Ctrl-C at the terminal is for the worker, which lets jobs finish. */
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    error = posix_spawn(&c->pid, c->config->path, &files, &attributes, argv, environment);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&files);
+    while (count > 0)
+        free(owned[--count]);
+    return error;
+}
+
+/* After an end, or a start that failed: when to start again. */
+static int64_t plan_restart(struct child *c, bool is_abnormal, int64_t now_ms)
+{
+    int64_t wait_ms;
+
+    c->failures = is_abnormal ? c->failures + 1 : 0;
+    wait_ms = outcome_restart_ms(c->failures);
+    c->state = CHILD_ABSENT;
+    c->start_ms = now_ms + wait_ms;
+    return wait_ms;
+}
+
+static void fail_start(struct child *c, const char *step, int error, int64_t now_ms)
+{
+    int64_t      restart_ms;
+    struct fault why;
+
+    c->pid = 0;
+    disconnect(c);
+    restart_ms = plan_restart(c, true, now_ms);
+    log_event(LOG_ERROR, "executor-cannot-start", "path=%s step=%s reason=\"%s\" again_ms=%" PRId64,
+              c->config->path, step, strerror(error), restart_ms);
+    fault_set(&why, ERR_EXECUTOR, "the executor could not be started: %s", strerror(error));
+    c->events->ended(c->ctx, &why, restart_ms > 0 ? restart_ms : 1);
+}
+
+void child_start(struct child *c, int64_t now_ms)
+{
+    int pair[2], error;
+
+    if (c->state != CHILD_ABSENT || now_ms < c->start_ms)
+        return;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        fail_start(c, "socketpair", errno, now_ms);
+        return;
+    }
+    c->fd = pair[0];
+    c->killed = KILL_NOT;
+    c->jobs = c->looked_jobs = 0;
+    error = send_hello(c) ? spawn(c, pair[1]) : errno;
+    close(pair[1]);
+    if (error) {
+        fail_start(c, "exec", error, now_ms);
+        return;
+    }
+    c->state = CHILD_STARTING;
+    c->start_ms = now_ms;
+    c->poll = xmalloc(sizeof *c->poll);
+    uv_poll_init(c->config->loop, c->poll, c->fd);
+    c->poll->data = c;
+    uv_poll_start(c->poll, UV_READABLE, on_readable);
+}
+
+bool child_is_held_back(const struct child *c, int64_t now_ms)
+{
+    return c->state == CHILD_ABSENT && now_ms < c->start_ms;
+}
+
+/* ---- jobs ----------------------------------------------------------------- */
+
+void child_run(struct child *c, enum kind_id kind, const struct args *args, const void *input, size_t input_len,
+               int64_t limit_s)
+{
+    struct frame_shared *shared = c->shared;
+    struct frame_job     job = { .type = FRAME_JOB, .kind = (uint32_t)kind, .input_len = input_len, .args = *args };
+
+    atomic_store_explicit(&shared->progress, 0, memory_order_relaxed);
+    if (input_len > 0)
+        memcpy((char *)c->shared + frame_input_at(), input, input_len);
+    c->state = CHILD_BUSY;
+    c->limit_s = limit_s;
+    /* Room is certain: one frame at a time. An executor that is gone is noticed by its end. */
+    if (send(c->fd, &job, sizeof job, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof job)
+        kill(c->pid, SIGKILL);
+}
+
+const void *child_output(const struct child *c)
+{
+    return (const char *)c->shared + frame_output_at(c->config->inline_max);
+}
+
+uint64_t child_output_max(const struct child *c)
+{
+    return frame_output_max(c->config->inline_max);
+}
+
+double child_progress(const struct child *c)
+{
+    const struct frame_shared *shared = c->shared;
+    double                     progress = atomic_load_explicit(&shared->progress, memory_order_relaxed);
+
+    return progress >= 0 ? fmin(progress, 1) : 0; /* also for what is no number */
+}
+
+/* ---- end ------------------------------------------------------------------ */
+
+void child_kill(struct child *c, enum kill_reason reason)
+{
+    if (c->pid == 0 || c->state == CHILD_DYING)
+        return;
+    c->state = CHILD_DYING;
+    c->killed = reason;
+    disconnect(c);
+    kill(c->pid, SIGKILL);
+}
+
+void child_recycle(struct child *c, int64_t now_ms)
+{
+    int64_t rss;
+
+    if (c->state != CHILD_READY)
+        return;
+    if (c->jobs < c->config->recycle_jobs) {
+        if (c->jobs - c->looked_jobs < LOOK_JOBS && now_ms - c->looked_ms < LOOK_MS)
+            return;
+        c->looked_jobs = c->jobs;
+        c->looked_ms = now_ms;
+        rss = rss_bytes(c->pid);
+        if (rss - c->rss_first < GROWTH_BYTES)
+            return;
+        log_event(LOG_WARN, "executor-grew", "pid=%d rss_bytes=%" PRId64 " first_bytes=%" PRId64, (int)c->pid, rss,
+                  c->rss_first);
+    }
+    log_event(LOG_DEBUG, "executor-replaced", "pid=%d jobs=%" PRId64, (int)c->pid, c->jobs);
+    child_kill(c, KILL_RECYCLE);
+}
+
+void child_reap(struct child *c, int64_t now_ms)
+{
+    int          status;
+    struct fault why;
+    bool         was_starting = c->state == CHILD_STARTING;
+    bool         is_abnormal;
+    int64_t      restart_ms;
+
+    if (c->pid == 0 || waitpid(c->pid, &status, WNOHANG) != c->pid)
+        return;
+    if (c->state == CHILD_BUSY)
+        read_frame(c); /* it may have answered just before its end */
+    outcome_of_end(status, c->killed, c->limit_s, &why);
+    is_abnormal = outcome_is_abnormal(c->killed);
+    disconnect(c);
+    restart_ms = plan_restart(c, is_abnormal, now_ms);
+    if (is_abnormal)
+        log_event(was_starting ? LOG_ERROR : LOG_WARN, was_starting ? "executor-broken" : "executor-died",
+                  "pid=%d path=%s reason=\"%s\" again_ms=%" PRId64, (int)c->pid, c->config->path, why.detail,
+                  restart_ms);
+    c->pid = 0;
+    c->events->ended(c->ctx, &why, restart_ms);
+}
+
+void child_tick(struct child *c, int64_t now_ms)
+{
+    if (c->state == CHILD_STARTING && now_ms - c->start_ms > READY_DEADLINE_MS)
+        child_kill(c, KILL_SILENT);
+    if (c->state == CHILD_ABSENT)
+        child_start(c, now_ms);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* child.h - one executor process at a time, for one slot.
+ *
+ *   ABSENT --start--> STARTING --ready--> READY <--job/done--> BUSY
+ *      ^                  |                 |                   |
+ *      +------reaped------+-----------------+---- DYING <-kill--+
+ *
+ * The shared memory lives as long as the slot, so a result outlives the
+ * executor that computed it; the process is replaced after a number of jobs,
+ * on growth, and after every end of its own.
+ */
+#ifndef MILLRACE_CHILD_H
+#define MILLRACE_CHILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "worker/frame.h"
+#include "worker/outcome.h"
+
+enum child_state { CHILD_ABSENT, CHILD_STARTING, CHILD_READY, CHILD_BUSY, CHILD_DYING };
+
+/* What all executors of a worker have in common; borrowed. */
+struct child_config {
+    uv_loop_t  *loop;
+    const char *path;       /* of the program */
+    int         threads;    /* CPUs per task */
+    uint64_t    inline_max; /* bytes of largest input */
+    uint64_t    memory_max;
+    int64_t     recycle_jobs;
+};
+
+struct child_events {
+    void (*ready)(void *ctx);
+    /* The answer to the job; borrowed. The result, if any, lies at child_output. */
+    void (*done)(void *ctx, const struct frame_done *done);
+    /* The executor is gone; why says what that means for a job it was at. restart_ms: until the next one starts. */
+    void (*ended)(void *ctx, const struct fault *why, int64_t restart_ms);
+};
+
+struct child {
+    const struct child_config *config; /* borrowed */
+    const struct child_events *events; /* borrowed */
+    void            *ctx;
+    enum child_state state;
+    enum kill_reason killed;
+    pid_t            pid;         /* 0: none */
+    uv_poll_t       *poll;        /* owned by the loop while it closes */
+    int              fd;          /* our end of the pair, -1: none */
+    int              memfd;
+    void            *shared;      /* the mapped memfd, frame_map_bytes long */
+    int              failures;    /* abnormal ends in a row */
+    int64_t          start_ms;    /* ABSENT: not before; STARTING: since */
+    int64_t          limit_s;     /* of the job under way, for the sentence */
+    int64_t          jobs;        /* since the start */
+    int64_t          rss_first;   /* bytes when it became ready */
+    int64_t          looked_ms, looked_jobs;
+};
+
+/* Makes the shared memory. ERR_IO with why. */
+enum err child_open(struct child *c, const struct child_config *config, const struct child_events *events,
+                    void *ctx, struct fault *why) MUST_CHECK;
+
+/* Kills what still runs and waits for it; frees. */
+void child_close(struct child *c);
+
+/* Starts a process, unless there is one or it is too early. */
+void child_start(struct child *c, int64_t now_ms);
+
+/* Whether the next start is put off, after several abnormal ends. */
+bool child_is_held_back(const struct child *c, int64_t now_ms);
+
+/* Hands over a job; only while READY. input_len at most inline_max. */
+void child_run(struct child *c, enum kind_id kind, const struct args *args, const void *input, size_t input_len,
+               int64_t limit_s);
+
+const void *child_output(const struct child *c);
+uint64_t    child_output_max(const struct child *c);
+double      child_progress(const struct child *c); /* 0 to 1 */
+
+/* Ends the process at once; events->ended follows when it is reaped. */
+void child_kill(struct child *c, enum kill_reason reason);
+
+/* Replaces a READY process that is old or has grown. */
+void child_recycle(struct child *c, int64_t now_ms);
+
+/* On SIGCHLD: looks whether it ended. */
+void child_reap(struct child *c, int64_t now_ms);
+
+/* Now and then: a start that takes too long. */
+void child_tick(struct child *c, int64_t now_ms);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* jail.c - limits first, the filter last, since setting limits needs calls
+ * that the filter forbids. */
+#include "worker/executor/jail.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FILES_MAX 8 /* descriptors that may be open: far more than are needed */
+
+/* Sanitizers reserve terabytes of shadow memory, trace themselves for leaks
+ * and read /proc when they end: under them there is no filter and no limit of
+ * memory. What is shipped is tested in the ordinary build. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define IS_SANITIZED true
+#endif
+#endif
+#ifndef IS_SANITIZED
+#define IS_SANITIZED false
+#endif
+
+static enum err refuse(struct fault *why, const char *what)
+{
+    return fault_set(why, ERR_IO, "%s: %s", what, strerror(errno));
+}
+
+enum err jail_tie_to_parent(int fd, struct fault *why)
+{
+    /* What stops a worker stops it alone: it decides what becomes of the job.
+     * A full log file must not kill (RLIMIT_FSIZE is 0). */
+    static const int   ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
+    struct ucred       parent;
+    socklen_t          len = sizeof(parent);
+
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+        signal(ignored[i], SIG_IGN);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+        return refuse(why, "PR_SET_PDEATHSIG");
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &parent, &len))
+        return refuse(why, "SO_PEERCRED");
+    if (getppid() != parent.pid) /* it went before the prctl, so nothing would tell us */
+        return fault_set(why, ERR_IO, "the worker that started this executor is gone");
+    return ERR_OK;
+}
+
+static enum err limit(struct fault *why, const char *name, __rlimit_resource_t resource, uint64_t value)
+{
+    struct rlimit r = {.rlim_cur = value, .rlim_max = value};
+
+    return setrlimit(resource, &r) ? refuse(why, name) : ERR_OK;
+}
+
+/* Data memory that the process has mapped so far (not: touched): OpenBLAS
+ * reserves 128 MiB for each of its threads and fills little of it. */
+static enum err measure_data(uint64_t *bytes, struct fault *why)
+{
+    FILE              *f = fopen("/proc/self/statm", "re");
+    unsigned long long pages = 0;
+    int                count = f ? fscanf(f, "%*u %*u %*u %*u %*u %llu", &pages) : 0;
+
+    if (f)
+        fclose(f);
+    if (count != 1)
+        return fault_set(why, ERR_IO, "/proc/self/statm cannot be read");
+    *bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return ERR_OK;
+}
+
+static enum err limit_memory(uint64_t memory_max, struct fault *why)
+{
+    uint64_t before = 0;
+    enum err e = measure_data(&before, why);
+
+    return e ? e : limit(why, "RLIMIT_DATA", RLIMIT_DATA, before + memory_max);
+}
+
+static enum err set_limits(uint64_t memory_max, struct fault *why)
+{
+    enum err e;
+
+    e = IS_SANITIZED ? ERR_OK : limit_memory(memory_max, why);
+    if (!e)
+        e = limit(why, "RLIMIT_CORE", RLIMIT_CORE, 0);
+    if (!e)
+        e = limit(why, "RLIMIT_FSIZE", RLIMIT_FSIZE, 0);
+    if (!e)
+        e = limit(why, "RLIMIT_NOFILE", RLIMIT_NOFILE, FILES_MAX);
+    return e;
+}
+
+static void close_others(int fd)
+{
+    if (fd > STDERR_FILENO + 1)
+        close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
+    close_range((unsigned)fd + 1, ~0U, 0);
+    close_range(0, STDERR_FILENO - 1, 0);
+}
+
+/* Calls that are allowed whatever their arguments. */
+static const int allowed[] = {
+    /* the conversation, on descriptors that are open already; last words */
+    SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(read), SCMP_SYS(write),
+    SCMP_SYS(close),
+    /* memory (executable memory: see add_rules) */
+    SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
+    /* threads that exist already, waiting, and time */
+    SCMP_SYS(futex), SCMP_SYS(sched_yield), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday), SCMP_SYS(restart_syscall), SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu),
+    SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigaction),
+    SCMP_SYS(getrandom), SCMP_SYS(set_robust_list), SCMP_SYS(rseq) /* the first calls of a thread that was just made */,
+    /* the end */
+    SCMP_SYS(exit), SCMP_SYS(exit_group),
+};
+
+/* Harmless wishes of the C library and OpenBLAS, answered with an error. */
+static const int denied[] = {SCMP_SYS(ioctl), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek),
+                             SCMP_SYS(prctl), SCMP_SYS(uname), SCMP_SYS(sysinfo), SCMP_SYS(mbind)};
+
+static int add_rules(scmp_filter_ctx filter)
+{
+    static const int maps[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+    int              rc = 0;
+
+    for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && !rc; i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+    for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]) && !rc; i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
+    /* memory, but none that can be executed */
+    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]) && !rc; i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, maps[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    /* abort() signals its own process and no other */
+    if (!rc)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+    return rc;
+}
+
+/* The filter, over all threads. */
+static enum err lock(struct fault *why)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    int             rc = filter ? 0 : -ENOMEM;
+
+    if (!rc)
+        rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    if (!rc)
+        rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree: fewer steps per call */
+    if (!rc)
+        rc = add_rules(filter);
+    if (!rc)
+        rc = seccomp_load(filter);
+    seccomp_release(filter);
+    return rc ? fault_set(why, ERR_IO, "seccomp: %s", strerror(-rc)) : ERR_OK;
+}
+
+enum err jail_enter(int fd, uint64_t memory_max, struct fault *why)
+{
+    enum err e;
+
+    close_others(fd);
+    mallopt(M_ARENA_MAX, 1); /* further arenas would look into /proc when they shrink */
+    e = set_limits(memory_max, why);
+    if (e)
+        return e;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return refuse(why, "PR_SET_NO_NEW_PRIVS");
+    if (IS_SANITIZED)
+        return ERR_OK;
+    if (prctl(PR_SET_DUMPABLE, 0))
+        return refuse(why, "PR_SET_DUMPABLE");
+    return lock(why);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* jail.h - what an executor gives up before it sees its first job.
+ *
+ * From then on the process can compute, allocate up to its limit, speak over
+ * the descriptors it holds, and end. It cannot open, connect, start or signal
+ * anything else, gains no privilege from any file, and does not outlive its
+ * parent. A system call outside the list kills it.
+ */
+#ifndef MILLRACE_JAIL_H
+#define MILLRACE_JAIL_H
+
+#include <stdint.h>
+
+#include "common/err.h"
+
+/* Dies with the parent that made the socket pair behind fd; ignores the
+ * signals that are meant for the parent. First of all things to do.
+ * ERR_IO when the parent is gone already. */
+enum err jail_tie_to_parent(int fd, struct fault *why) MUST_CHECK;
+
+/* Locks the door. Every library must be loaded and every thread made: the
+ * filter covers all of them. Closes all descriptors but standard error and fd.
+ * memory_max: bytes of data the process may map beyond what it has by now. */
+enum err jail_enter(int fd, uint64_t memory_max, struct fault *why) MUST_CHECK;
+
+#endif

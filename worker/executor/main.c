@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* millrace-exec - computes one job at a time for the worker that started it.
+ *
+ *   start -> hello with shared memory -> warm up -> jail -> ready
+ *                                                     |
+ *                              job -> compute -> done +--> worker's end closes: exit
+ *
+ * worker/frame.h has the protocol. The executor knows no URL, no id and no
+ * password; whatever goes wrong in here ends this process, and the worker
+ * learns it from the socket and the exit status.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kinds/task.h"
+#include "worker/executor/jail.h"
+#include "worker/frame.h"
+
+enum { EXIT_USAGE = 2, EXIT_BROKEN = 3 }; /* called by hand; no worker, no jail, or frames that make no sense */
+
+struct executor {
+    struct frame_hello   hello;
+    char                *map; /* owned for good: frame.h has the layout */
+    struct frame_shared *shared;
+};
+
+_Noreturn static void die(const char *what, const char *detail)
+{
+    fprintf(stderr, "millrace-exec[%d]: %s: %s\n", (int)getpid(), what, detail);
+    exit(EXIT_BROKEN);
+}
+
+static const char usage[] =
+    "millrace-exec " MILLRACE_VERSION ": computes jobs for millrace-worker, which starts it.\n"
+    "It takes no arguments but --help and --version, and reads no settings.\n";
+
+static void read_arguments(int argc, char **argv)
+{
+    int       type = 0;
+    socklen_t len = sizeof(type);
+
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("millrace-exec " MILLRACE_VERSION);
+        exit(EXIT_SUCCESS);
+    }
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        exit(EXIT_SUCCESS);
+    }
+    if (argc > 1 || getsockopt(EXECUTOR_FD, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_SEQPACKET) {
+        fputs("millrace-exec is started by millrace-worker, not by hand; see --help\n", stderr);
+        exit(EXIT_USAGE);
+    }
+}
+
+/* One frame of exactly len bytes, with a descriptor if fd is not NULL. Ends
+ * the process when the worker is gone or sends anything else. */
+static void receive(void *frame, size_t len, int *fd)
+{
+    union {
+        struct cmsghdr head;
+        char           room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec    iov = {.iov_base = frame, .iov_len = len};
+    struct msghdr   msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct cmsghdr *c;
+    ssize_t         got;
+
+    if (fd) {
+        msg.msg_control = control.room;
+        msg.msg_controllen = sizeof(control.room);
+    }
+    do
+        got = recvmsg(EXECUTOR_FD, &msg, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got == 0 || (got < 0 && errno == ECONNRESET))
+        exit(EXIT_SUCCESS);
+    if (got < 0)
+        die("recvmsg", strerror(errno));
+    if ((size_t)got != len || (msg.msg_flags & MSG_TRUNC))
+        die("protocol", "a frame of the wrong size");
+    if (!fd)
+        return;
+    c = CMSG_FIRSTHDR(&msg);
+    if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
+        die("protocol", "hello without a descriptor");
+    memcpy(fd, CMSG_DATA(c), sizeof(int));
+}
+
+static void send_frame(const void *frame, size_t len)
+{
+    ssize_t sent;
+
+    do
+        sent = send(EXECUTOR_FD, frame, len, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
+        exit(EXIT_SUCCESS);
+    if (sent < 0)
+        die("send", strerror(errno));
+}
+
+static void greet(struct executor *x)
+{
+    int fd;
+
+    receive(&x->hello, sizeof(x->hello), &fd);
+    if (x->hello.type != FRAME_HELLO || !x->hello.threads)
+        die("protocol", "expected hello");
+    x->map = mmap(NULL, frame_map_bytes(x->hello.inline_max), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (x->map == MAP_FAILED)
+        die("mmap", strerror(errno));
+    close(fd);
+    x->shared = (struct frame_shared *)x->map;
+}
+
+/* A small product, so that OpenBLAS has its threads and buffers before the
+ * door is locked, and the first job finds its code in memory. */
+static void warm_up(const struct executor *x)
+{
+    enum { SIDE = 128 }; /* large enough that no shortcut for small products is taken */
+    static const double operands[2 * SIDE * SIDE] __attribute__((aligned(64)));
+    static char         output[SIDE * SIDE * sizeof(double) + FRAME_PAGE] __attribute__((aligned(64)));
+    struct args         args = {.integer = {SIDE, SIDE, SIDE}};
+    struct task         task = {.args = &args,
+                                .input = operands,
+                                .input_len = sizeof(operands),
+                                .output = output,
+                                .output_max = sizeof(output),
+                                .threads = (int)x->hello.threads,
+                                .progress = &x->shared->progress};
+
+    if (matrix_run(&task))
+        die("warm-up", task.why.detail);
+}
+
+static void run_job(struct executor *x, const struct frame_job *job)
+{
+    struct frame_done done = {.type = FRAME_DONE};
+    struct task       task = {.args = &job->args,
+                              .input = x->map + frame_input_at(),
+                              .input_len = job->input_len,
+                              .output = x->map + frame_output_at(x->hello.inline_max),
+                              .output_max = frame_output_max(x->hello.inline_max),
+                              .threads = (int)x->hello.threads,
+                              .progress = &x->shared->progress};
+
+    atomic_store_explicit(task.progress, 0.0, memory_order_relaxed);
+    done.err = task_runs[job->kind](&task);
+    if (done.err)
+        done.why = task.why;
+    else
+        done.output_len = task.output_len;
+    send_frame(&done, sizeof(done));
+}
+
+static void serve(struct executor *x)
+{
+    struct frame_ready ready = {.type = FRAME_READY, .pid = (uint32_t)getpid()};
+    struct frame_job   job;
+
+    send_frame(&ready, sizeof(ready));
+    for (;;) {
+        receive(&job, sizeof(job), NULL);
+        if (job.type != FRAME_JOB || job.kind >= KIND_COUNT || job.input_len > x->hello.inline_max)
+            die("protocol", "expected a job");
+        run_job(x, &job);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct executor x;
+    struct fault    why;
+
+    read_arguments(argc, argv);
+    if (jail_tie_to_parent(EXECUTOR_FD, &why))
+        die("start", why.detail);
+    greet(&x);
+    warm_up(&x);
+    if (jail_enter(EXECUTOR_FD, x.hello.memory_max, &why))
+        die("jail", why.detail);
+    serve(&x);
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c - millrace-worker: takes jobs from RabbitMQ, has them computed by its
+ * executors, and settles them in Redis. It never computes itself, so leases
+ * and heartbeats go on while all its CPUs are busy.
+ */
+#include "worker/worker.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/cpus.h"
+
+#define TICK_MS 250      /* leases, limits, stalled steps: nothing here needs it finer */
+#define HANDBACK_MS 5000 /* the store answers or gives up within 3 s */
+#define LEAVE_MS 3500
+
+double worker_dice(struct worker *w)
+{
+    return erand48(w->dice);
+}
+
+/* ---- the end ------------------------------------------------------------------- */
+
+static void finish(struct worker *w)
+{
+    w->phase = PHASE_ENDED;
+    uv_stop(w->loop);
+}
+
+static void on_left(void *ctx, const struct store_reply *reply)
+{
+    (void)reply;
+    finish(ctx);
+}
+
+void worker_check_end(struct worker *w)
+{
+    if (w->phase != PHASE_GRACE && w->phase != PHASE_HANDBACK)
+        return;
+    for (int i = 0; i < w->slot_count; i++)
+        if (w->slots[i].step != STEP_FREE)
+            return;
+    if (w->rescues)
+        return;
+    w->phase = PHASE_LEAVING;
+    w->phase_end_ms = mono_ms() + LEAVE_MS;
+    store_leave(w->store, w->id, on_left, w);
+}
+
+static void stop_slots(struct worker *w, bool is_forced)
+{
+    for (int i = 0; i < w->slot_count; i++)
+        slot_stop(&w->slots[i], is_forced);
+    worker_check_end(w);
+}
+
+static void hand_back(struct worker *w)
+{
+    log_event(LOG_INFO, "worker-hands-back", "id=%s", w->id);
+    w->phase = PHASE_HANDBACK;
+    w->phase_end_ms = mono_ms() + HANDBACK_MS;
+    stop_slots(w, true);
+}
+
+void worker_stop(struct worker *w)
+{
+    if (w->phase == PHASE_SERVING) {
+        log_event(LOG_INFO, "worker-stops", "id=%s grace_s=%" PRId64, w->id, w->settings->grace_s);
+        w->phase = PHASE_GRACE;
+        w->phase_end_ms = mono_ms() + w->settings->grace_s * 1000;
+        consumers_stop(w);
+        stop_slots(w, false);
+    } else if (w->phase == PHASE_GRACE) {
+        hand_back(w);
+    }
+}
+
+/* ---- what comes in --------------------------------------------------------------- */
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct worker *w = handle->data;
+
+    if (number != SIGCHLD) {
+        worker_stop(w);
+        return;
+    }
+    for (int i = 0; i < w->slot_count; i++)
+        child_reap(&w->slots[i].child, mono_ms());
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    int64_t        now_ms = mono_ms();
+
+    for (int i = 0; i < w->slot_count; i++)
+        slot_tick(&w->slots[i], now_ms);
+    successor_tick(w);
+    beat_tick(w, now_ms);
+    if (w->phase == PHASE_GRACE && now_ms >= w->phase_end_ms)
+        hand_back(w);
+    else if ((w->phase == PHASE_HANDBACK || w->phase == PHASE_LEAVING) && now_ms >= w->phase_end_ms)
+        finish(w);
+}
+
+static void wake_all(struct worker *w)
+{
+    for (int i = 0; i < w->slot_count; i++)
+        slot_wake(&w->slots[i]);
+}
+
+static void on_publisher(void *ctx, bool is_up)
+{
+    struct worker *w = ctx;
+
+    if (!is_up)
+        return;
+    wake_all(w);
+    successor_tick(w);
+}
+
+static void on_store(void *ctx, bool is_up)
+{
+    if (is_up)
+        wake_all(ctx);
+}
+
+static void on_delivery(void *ctx, struct delivery *taken)
+{
+    struct worker *w = ctx;
+
+    slot_deliver(w->channels[taken->channel].slot, taken);
+}
+
+static const struct broker_events broker_events = {
+    .publisher = on_publisher,
+    .consumer = consumers_on_up,
+    .channel_ready = consumers_on_ready,
+    .channel_lost = consumers_on_lost,
+    .consuming = consumers_on_confirmed,
+    .idle = consumers_on_idle,
+    .delivery = on_delivery,
+    .depths = consumers_on_depths,
+};
+static const struct store_events store_events = { .state = on_store };
+
+/* ---- the start -------------------------------------------------------------------- */
+
+/* Fills the worker's kinds from the setting: names with commas, "" for all. */
+static enum err choose_kinds(struct worker *w, struct fault *why)
+{
+    char *text = xstrdup(w->settings->kinds), *rest = text, *name;
+    bool  is_wanted[KIND_COUNT] = { false };
+
+    while ((name = strsep(&rest, ","))) {
+        name += strspn(name, " ");
+        name[strcspn(name, " ")] = '\0';
+        int kind = kind_find(name);
+        if (kind < 0 && name[0]) {
+            fault_set(why, ERR_CONFIG, "MILLRACE_KINDS names '%.32s', and there is no such kind", name);
+            free(text);
+            return ERR_CONFIG;
+        }
+        if (kind >= 0)
+            is_wanted[kind] = true;
+    }
+    for (int i = 0; i < KIND_COUNT; i++) {
+        if (w->settings->kinds[0] && !is_wanted[i])
+            continue;
+        w->kinds[w->kind_count] = kinds[i];
+        w->kind_names[w->kind_count] = kinds[i]->name;
+        w->kind_ids[w->kind_count++] = (enum kind_id)i;
+    }
+    free(text);
+    return w->kind_count ? ERR_OK : fault_set(why, ERR_CONFIG, "MILLRACE_KINDS names no kind");
+}
+
+/* The executor: as configured, else beside this program. */
+static const char *exec_path(const struct settings *settings, char beside[PATH_MAX])
+{
+    ssize_t len;
+    char   *slash;
+
+    if (settings->exec_path[0])
+        return settings->exec_path;
+    len = readlink("/proc/self/exe", beside, PATH_MAX - sizeof "millrace-exec");
+    beside[len > 0 ? len : 0] = '\0';
+    slash = strrchr(beside, '/');
+    strcpy(slash ? slash + 1 : beside, "millrace-exec");
+    return beside;
+}
+
+/* Who this worker is, for owners of leases and for people. */
+static void name_worker(struct worker *w)
+{
+    int64_t now = wall_ms();
+    char    text[WALL_TEXT_BYTES];
+
+    if (gethostname(w->host, sizeof w->host) != 0)
+        strcpy(w->host, "localhost");
+    w->host[sizeof w->host - 1] = '\0';
+    wall_format(now, text);
+    snprintf(w->started, sizeof w->started, "%s", text);
+    snprintf(w->id, sizeof w->id, "%s-%d-%" PRId64, w->host, (int)getpid(), now);
+}
+
+static enum err open_slots(struct worker *w, const char *path, struct fault *why)
+{
+    const struct settings *settings = w->settings;
+    int                    cpus = cpus_usable("");
+
+    w->slot_count = w->is_once ? 1 : settings->slots > 0 ? (int)settings->slots : cpus;
+    w->child_config = (struct child_config){
+        .loop = w->loop,
+        .path = path,
+        .threads = cpus > w->slot_count ? cpus / w->slot_count : 1,
+        .inline_max = (uint64_t)settings->inline_max,
+        .memory_max = (uint64_t)settings->memory_max,
+        .recycle_jobs = settings->recycle_jobs,
+    };
+    w->slots = xcalloc((size_t)w->slot_count, sizeof *w->slots);
+    w->channels = xcalloc((size_t)w->slot_count, sizeof *w->channels);
+    consumers_open(w);
+    for (int i = 0; i < w->slot_count; i++) {
+        struct slot *s = &w->slots[i];
+        s->worker = w;
+        s->index = i;
+        snprintf(s->owner, sizeof s->owner, "%s-%d", w->id, i);
+        if (child_open(&s->child, &w->child_config, &slot_child_events, s, why))
+            return why->err;
+    }
+    for (int i = 0; i < w->slot_count; i++)
+        child_start(&w->slots[i].child, mono_ms());
+    return ERR_OK;
+}
+
+static enum err connect_store(struct worker *w, struct fault *why)
+{
+    const struct settings *settings = w->settings;
+    struct store_config    config = {
+           .url = settings->redis_url,
+           .retention_ms = settings->retention_s * 1000,
+           .lease_ms = settings->lease_s * 1000,
+           .attempts_max = settings->attempts_max,
+           .losses_max = settings->losses_max,
+    };
+
+    return store_open(w->loop, &config, &store_events, w, &w->store, why);
+}
+
+static enum err connect_broker(struct worker *w, struct fault *why)
+{
+    struct broker_config config = {
+        .url = w->settings->amqp_url,
+        .name = w->id,
+        .kinds = w->kind_names,
+        .kind_count = w->kind_count,
+        .is_quorum = w->settings->queue_type == QUEUE_TYPE_QUORUM,
+        .heartbeat_s = (int)w->settings->heartbeat_s,
+        .channels = w->slot_count,
+    };
+
+    return broker_start(w->loop, &config, &broker_events, w, &w->broker, why);
+}
+
+static void start_signals_and_tick(struct worker *w)
+{
+    static const int numbers[] = { SIGCHLD, SIGTERM, SIGINT };
+
+    signal(SIGPIPE, SIG_IGN);
+    for (int i = 0; i < 3; i++) {
+        uv_signal_init(w->loop, &w->signals[i]);
+        w->signals[i].data = w;
+        uv_signal_start(&w->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_init(w->loop, &w->tick_timer);
+    w->tick_timer.data = w;
+    uv_timer_start(&w->tick_timer, on_tick, TICK_MS, TICK_MS);
+}
+
+/* The executors start first: they need longest, and do it while we connect. */
+static enum err start(struct worker *w, const char *path, struct fault *why)
+{
+    enum err e;
+
+    e = choose_kinds(w, why);
+    if (e)
+        return e;
+    name_worker(w);
+    if (getrandom(w->dice, sizeof w->dice, 0) != (ssize_t)sizeof w->dice)
+        return fault_set(why, ERR_IO, "no random numbers");
+    beat_open(w);
+    start_signals_and_tick(w);
+    e = open_slots(w, path, why);
+    if (e)
+        return e;
+    e = connect_store(w, why);
+    if (e)
+        return e;
+    return connect_broker(w, why);
+}
+
+static void close_handle(uv_handle_t *handle, void *unused)
+{
+    (void)unused;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* The broker first: acks and nacks on their way are still sent. */
+static void stop(struct worker *w)
+{
+    w->phase = PHASE_ENDED;
+    broker_stop(w->broker);
+    store_close(w->store);
+    for (int i = 0; w->slots && i < w->slot_count; i++) {
+        if (w->slots[i].child.config)
+            child_close(&w->slots[i].child);
+        delivery_free(w->slots[i].delivery);
+    }
+    successor_free_all(w);
+    beat_close(w);
+    uv_walk(w->loop, close_handle, NULL);
+    uv_run(w->loop, UV_RUN_DEFAULT);
+    uv_loop_close(w->loop);
+    free(w->slots);
+    free(w->channels);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const extra[] = { "--once", "run one job, then exit", NULL };
+    uv_loop_t                loop;
+    struct settings          settings;
+    struct worker            w = { .loop = &loop, .settings = &settings };
+    struct fault             why = { 0 };
+    char                     beside[PATH_MAX];
+    unsigned                 found = 0;
+    int                      status;
+
+    status = config_arguments(argc, argv, PROGRAM_WORKER, "takes jobs from RabbitMQ and has them computed", extra,
+                              &found);
+    if (status >= 0)
+        return status;
+    if (config_load(&settings, &why)) {
+        fprintf(stderr, "millrace-worker: %s\n", why.detail);
+        return 2;
+    }
+    log_open("worker", (enum log_level)settings.log_level);
+    config_log(&settings, PROGRAM_WORKER);
+    w.is_once = found & 1;
+    uv_loop_init(&loop);
+    if (start(&w, exec_path(&settings, beside), &why)) {
+        log_event(LOG_ERROR, "worker-cannot-start", "reason=\"%s\"", why.detail);
+        status = 2;
+    } else {
+        log_event(LOG_INFO, "worker-started", "id=%s slots=%d threads=%d kinds=%d", w.id, w.slot_count,
+                  w.child_config.threads, w.kind_count);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        status = 0;
+    }
+    stop(&w);
+    log_event(LOG_INFO, "worker-ended", "id=%s", w.id);
+    return status;
+}

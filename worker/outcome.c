@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* outcome.c - see the header. */
+#include "worker/outcome.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "common/retry.h"
+
+#define RESTART_FIRST_MS 100
+#define RESTART_CAP_MS 5000
+
+static const struct {
+    bool        is_abnormal;
+    enum err    err;
+    const char *detail;
+} reasons[KILL_REASON_COUNT] = {
+    [KILL_NOT] = { true, ERR_EXECUTOR, NULL }, /* the wait status says it */
+    [KILL_TIMEOUT] = { false, ERR_TIMEOUT, NULL },
+    [KILL_JOB] = { false, ERR_EXECUTOR, "the executor was stopped because the attempt was over" },
+    [KILL_RECYCLE] = { false, ERR_EXECUTOR, "the executor was replaced" },
+    [KILL_SILENT] = { true, ERR_EXECUTOR, "the executor did not become ready" },
+    [KILL_GARBLED] = { true, ERR_EXECUTOR, "the executor sent an answer that makes no sense" },
+    [KILL_END] = { false, ERR_EXECUTOR, "the worker ended" },
+};
+
+/* What people look for when they see the signal. */
+static const char *signal_hint(int number)
+{
+    switch (number) {
+    case SIGKILL: return ": out of memory, or killed from outside";
+    case SIGSYS: return ": a system call that its jail does not allow";
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGILL:
+    case SIGFPE:
+    case SIGABRT: return ": it crashed";
+    default: return "";
+    }
+}
+
+bool outcome_is_abnormal(enum kill_reason reason)
+{
+    return reasons[reason].is_abnormal;
+}
+
+void outcome_of_end(int status, enum kill_reason reason, int64_t limit_s, struct fault *why)
+{
+    if (reason == KILL_TIMEOUT)
+        fault_set(why, ERR_TIMEOUT, "the attempt took longer than its time limit of %" PRId64 " s", limit_s);
+    else if (reasons[reason].detail)
+        fault_set(why, reasons[reason].err, "%s", reasons[reason].detail);
+    else if (WIFSIGNALED(status))
+        fault_set(why, ERR_EXECUTOR, "the executor was ended by signal %d (SIG%s)%s", WTERMSIG(status),
+                  sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?",
+                  signal_hint(WTERMSIG(status)));
+    else
+        fault_set(why, ERR_EXECUTOR, "the executor exited with status %d", WEXITSTATUS(status));
+}
+
+enum err outcome_of_done(const struct frame_done *done, uint64_t result_max, struct fault *why)
+{
+    if (done->err == ERR_OK) {
+        if (done->output_len <= result_max)
+            return ERR_OK;
+        return fault_set(why, ERR_INTERNAL, "the result has %" PRIu64 " bytes where at most %" PRIu64 " can be",
+                         done->output_len, result_max);
+    }
+    if (done->err >= ERR_COUNT || err_class((enum err)done->err) == ERR_CLASS_NONE)
+        return fault_set(why, ERR_INTERNAL, "the executor answered with error %" PRIu32 ", which ends no attempt",
+                         done->err);
+    return fault_set(why, (enum err)done->err, "%.*s",
+                     (int)strnlen(done->why.detail, sizeof done->why.detail), done->why.detail);
+}
+
+int outcome_rung(enum err err, int64_t errors, int64_t base_s, int64_t cap_s, double dice)
+{
+    return err_class(err) == ERR_CLASS_TRANSIENT ? retry_backoff_rung(errors + 1, base_s, cap_s, dice) : 0;
+}
+
+int64_t outcome_restart_ms(int failures)
+{
+    int64_t wait_ms = RESTART_FIRST_MS;
+
+    if (failures <= 1)
+        return 0;
+    for (int i = 2; i < failures && wait_ms < RESTART_CAP_MS; i++)
+        wait_ms *= 2;
+    return wait_ms < RESTART_CAP_MS ? wait_ms : RESTART_CAP_MS;
+}
