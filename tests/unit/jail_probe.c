@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* jail_probe.c - enters the executor's jail and tries what argv[1] says.
+ *
+ * Exit status 0: it was possible; 1: it failed, but the process lives; killed:
+ * the filter said no. tests/behave/test_executor.py knows what each must get.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "worker/executor/jail.h"
+
+#define MEMORY_MAX (64 * 1024 * 1024)
+
+static int pair[2];
+
+static bool try_nothing(void) { return true; }
+static bool try_socket(void) { return socket(AF_INET, SOCK_STREAM, 0) >= 0; }
+static bool try_unix_socket(void) { return socket(AF_UNIX, SOCK_STREAM, 0) >= 0; }
+static bool try_open(void) { return open("/etc/hostname", O_RDONLY) >= 0; }
+static bool try_create(void) { return open("/tmp/jail-probe-was-here", O_CREAT | O_WRONLY, 0600) >= 0; }
+static bool try_unlink(void) { return unlink("/tmp/jail-probe-was-here") == 0; }
+static bool try_fork(void) { return fork() >= 0; }
+static bool try_kill(void) { return kill(getppid(), 0) == 0; }
+static bool try_ptrace(void) { return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0; }
+static bool try_memfd(void) { return syscall(SYS_memfd_create, "x", 0) >= 0; }
+static bool try_io_uring(void) { return syscall(SYS_io_uring_setup, 8, NULL) >= 0; }
+
+static bool try_exec(void)
+{
+    char *argv[] = {"/bin/true", NULL}, *envp[] = {NULL};
+
+    execve(argv[0], argv, envp);
+    return false;
+}
+
+static bool try_code(void)
+{
+    return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+}
+
+static void *idle(void *ctx) { return ctx; }
+
+static bool try_thread(void)
+{
+    pthread_t thread;
+
+    return pthread_create(&thread, NULL, idle, NULL) == 0;
+}
+
+static bool try_other_descriptor(void) { return write(pair[1], "x", 1) == 1; }
+static bool try_limits(void)
+{
+    struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+
+    return setrlimit(RLIMIT_DATA, &all) == 0;
+}
+
+static bool try_abort(void)
+{
+    abort();
+}
+
+/* What computing needs stays possible. */
+static bool try_memory(void)
+{
+    for (size_t bytes = 1; bytes < MEMORY_MAX / 4; bytes *= 2) {
+        char *p = malloc(bytes);
+
+        if (!p)
+            return false;
+        memset(p, 1, bytes);
+        free(p);
+    }
+    return true;
+}
+
+static bool try_too_much_memory(void)
+{
+    char *volatile p = malloc(2 * (size_t)MEMORY_MAX);
+
+    return p;
+}
+
+static const struct attempt {
+    const char *name;
+    bool (*run)(void);
+} attempts[] = {
+    {"nothing", try_nothing},       {"socket", try_socket},   {"unix-socket", try_unix_socket},
+    {"open", try_open},             {"create", try_create},   {"unlink", try_unlink},
+    {"fork", try_fork},             {"kill", try_kill},       {"ptrace", try_ptrace},
+    {"memfd", try_memfd},           {"exec", try_exec},       {"code", try_code},
+    {"thread", try_thread},         {"limits", try_limits},   {"other-descriptor", try_other_descriptor},
+    {"abort", try_abort},           {"memory", try_memory},   {"too-much-memory", try_too_much_memory},
+    {"io-uring", try_io_uring},
+};
+
+int main(int argc, char **argv)
+{
+    struct fault why;
+
+    if (argc != 2 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair))
+        return 2;
+    if (jail_enter(pair[0], MEMORY_MAX, &why)) {
+        fprintf(stderr, "%s\n", why.detail);
+        return 3;
+    }
+    for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++)
+        if (strcmp(argv[1], attempts[i].name) == 0)
+            _exit(attempts[i].run() ? 0 : 1);
+    return 2;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_hash.c - the chain of digests against the plain form of it, and its two renderings. */
+#include <openssl/sha.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kinds/task.h"
+#include "tests/unit/check.h"
+
+static enum err run(const void *input, size_t len, int64_t iterations, unsigned char out[64], double *progress)
+{
+    struct args    args = {.integer = {iterations}, .real = {(double)iterations}};
+    _Atomic double shown = 0;
+    struct task    task = {.args = &args,
+                           .input = input,
+                           .input_len = len,
+                           .output = out,
+                           .output_max = 64,
+                           .threads = 1,
+                           .progress = &shown};
+    enum err       e = hash_run(&task);
+
+    assert_int_equal(task.output_len, 64);
+    *progress = shown;
+    return e;
+}
+
+static void expect_chain(const void *input, size_t len, int64_t iterations)
+{
+    unsigned char wanted[64], got[64];
+    double        progress;
+
+    SHA512(input, len, wanted);
+    for (int64_t i = 1; i < iterations; i++)
+        SHA512(wanted, sizeof(wanted), wanted);
+    assert_int_equal(run(input, len, iterations, got, &progress), ERR_OK);
+    assert_memory_equal(got, wanted, sizeof(wanted));
+    assert_true(iterations == 1 || progress == 1.0);
+}
+
+static void hash__is_sha512_applied_so_often(void **state)
+{
+    char input[1000];
+
+    (void)state;
+    memset(input, 'x', sizeof(input));
+    for (size_t len = 1; len < 300; len++)
+        expect_chain(input, len, 1);
+    expect_chain(input, sizeof(input), 2);
+    expect_chain(input, 64, 3);
+    expect_chain("a", 1, 65535);
+    expect_chain("a", 1, 65536);
+    expect_chain("a", 1, 65537);
+    expect_chain("a", 1, 65538);
+}
+
+static void hash__an_empty_body_is_refused(void **state)
+{
+    struct args  args;
+    struct fault why = {0};
+    size_t       bytes = 0;
+
+    (void)state;
+    args_init(&args);
+    assert_int_equal(hash_spec.check(&args, 0, 1024, &bytes, &why), ERR_BODY);
+    assert_int_equal(why.err, ERR_BODY);
+    assert_int_equal(hash_spec.check(&args, 1024, 1024, &bytes, &why), ERR_OK);
+    assert_int_equal(bytes, 64);
+    assert_int_equal(hash_spec.check(&args, 1025, 1024, &bytes, &why), ERR_TOO_LARGE);
+}
+
+static void hash__renders_lower_case_hex(void **state)
+{
+    unsigned char digest[64];
+    struct buf    out = {0};
+    struct fault  why;
+    char         *text;
+
+    (void)state;
+    for (int i = 0; i < 64; i++)
+        digest[i] = (unsigned char)(i * 4 + 3);
+    assert_string_equal(hash_spec.renderings[0].content_type, "application/json");
+    assert_int_equal(hash_spec.renderings[0].render(digest, 64, &out, &why), ERR_OK);
+    text = buf_detach(&out);
+    assert_int_equal(strlen(text), 12 - 1 + 128 + 2 - 1);
+    assert_memory_equal(text, "{\"value\":\"03070b0f1317", 22);
+    assert_string_equal(text + strlen(text) - 6, "fbff\"}");
+    free(text);
+    assert_int_equal(hash_spec.renderings[0].render(digest, 63, &out, &why), ERR_INTERNAL);
+    buf_free(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hash__is_sha512_applied_so_often),
+        cmocka_unit_test(hash__an_empty_body_is_refused),
+        cmocka_unit_test(hash__renders_lower_case_hex),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

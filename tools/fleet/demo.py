@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a stranger sees first: a fleet of its own, two kinds of jobs, checked results.
+
+The fleet is started as a user would start it, by `up`, on a temporary folder
+and a free port, and asked over HTTP alone. Every result is checked against
+Python's own arithmetic; only then is the exit status 0.
+"""
+
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from fleet.supervisor import REPOSITORY
+
+A = [[1, 2, 3], [4, 5, 6]]
+B = [[0.5, -1], [2, 0.25], [-3, 7]]
+ITERATIONS = 100000
+DEADLINE_SECONDS = 30
+
+
+def run():
+    data = tempfile.mkdtemp(prefix="millrace-demo-")
+    fleet = None
+    try:
+        print("Starting a private RabbitMQ, Redis, a gateway and two workers ...", flush=True)
+        fleet = subprocess.Popen([sys.executable, os.path.dirname(__file__), "up", "--port", "0", "--data", data,
+                                  "--workers", "2"], stdout=subprocess.PIPE, text=True, start_new_session=True)
+        url = _ready_url(fleet)
+        if url is None:
+            return 1
+        return _show(Client(url))
+    finally:
+        if fleet:
+            fleet.send_signal(signal.SIGTERM)
+            fleet.communicate()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _ready_url(fleet):
+    for line in fleet.stdout:
+        if line.startswith("ready: "):
+            return line.split()[1]
+        print(line, end="")
+    return None
+
+
+def _show(client):
+    right = _multiply(client) & _hash(client, os.path.join(REPOSITORY, "run"))
+    jobs = client.call("GET", "/stats")["jobs"]
+    print("\nGET /stats     " + ", ".join(f"{count} {name}" for name, count in jobs.items() if count))
+    if not right:
+        print("\nA result is wrong.")
+        return 1
+    print("\nAll results are right. Next:\n"
+          "  ./run up                  a fleet that stays, on http://127.0.0.1:8080\n"
+          "  curl -d '{\"A\":[[1,2]],\"B\":[[3],[4]]}' http://127.0.0.1:8080/matrix_multiplication\n"
+          "  curl 'http://127.0.0.1:8080/jobs/ID?wait=10'   then .../jobs/ID/result")
+    return 0
+
+
+def _multiply(client):
+    job = client.call("POST", "/matrix_multiplication", json.dumps({"A": A, "B": B}))
+    print(f"\nPOST /matrix_multiplication     202, job {job['id']}")
+    record = client.wait(job["id"])
+    product = client.call("GET", f"/jobs/{job['id']}/result")["C"]
+    _print_side_by_side(A, B, product)
+    print(f"  {record['state']} by {record['worker']}, attempt {record['attempt']}, {_times(record)}")
+    return product == [[sum(x * y for x, y in zip(row, column)) for column in zip(*B)] for row in A]
+
+
+def _hash(client, path):
+    with open(path, "rb") as file:
+        content = file.read()
+    job = client.call("PUT", f"/enqueue?iterations={ITERATIONS}", content)
+    print(f"\nPUT /enqueue?iterations={ITERATIONS}    202, job {job['id']}   ({os.path.basename(path)}, "
+          f"{len(content)} bytes)")
+    record = client.wait(job["id"])
+    pulled = client.call("POST", "/pullCompleted?top=1")
+    print(f"POST /pullCompleted?top=1\n  {pulled[0]['value'][:64]}...\n"
+          f"  {record['state']} by {record['worker']}, {_times(record)}")
+    expected = content
+    for _ in range(ITERATIONS):
+        expected = hashlib.sha512(expected).digest()
+    return pulled == [{"id": job["id"], "value": expected.hex()}]
+
+
+def _times(record):
+    return f"waited {record['wait_seconds'] * 1000:.1f} ms, ran {record['run_seconds'] * 1000:.1f} ms"
+
+
+def _print_side_by_side(left, right, product):
+    """A x B = C, centred around the tallest."""
+    blocks = [_lines(left), ["x"], _lines(right), ["="], _lines(product)]
+    height = max(map(len, blocks))
+    for index, block in enumerate(blocks):
+        above = (height - len(block)) // 2
+        empty = " " * len(block[0])
+        blocks[index] = [empty] * above + block + [empty] * (height - len(block) - above)
+    for parts in zip(*blocks):
+        print("  " + " ".join(parts).rstrip())
+
+
+def _lines(matrix):
+    texts = [[f"{value:g}" for value in row] for row in matrix]
+    width = max(len(text) for row in texts for text in row)
+    return ["[ " + " ".join(text.rjust(width) for text in row) + " ]" for row in texts]
+
+
+class Client:
+    def __init__(self, url):
+        self._address = url.removeprefix("http://")
+
+    def call(self, method, path, body=None):
+        connection = http.client.HTTPConnection(self._address, timeout=70)
+        try:
+            connection.request(method, path, body=body)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise SystemExit(f"{method} {path}: {answer.status} {text}")
+        return json.loads(text)
+
+    def wait(self, job):
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            record = self.call("GET", f"/jobs/{job}?wait=10")
+            if record["state"] in ("completed", "failed", "cancelled"):
+                return record
+        raise SystemExit(f"job {job} did not end within {DEADLINE_SECONDS} s")

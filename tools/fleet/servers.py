@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a private RabbitMQ and a private Redis are started.
+
+Everything they write lies under the fleet's folder, everything they listen on
+is loopback, and nothing of a server that the distribution may have started
+(port 5672, 6379, epmd on 4369, /etc/rabbitmq, /var/lib/rabbitmq) is used.
+"""
+
+import os
+import re
+import socket
+
+from fleet.folder import Refused
+from fleet.process import Program
+
+# The script behind Debian's wrapper: that one insists on the user rabbitmq.
+RABBITMQ_SERVER = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server")
+
+# In Erlang terms, since reading rabbitmq.conf costs 0.3 s at each start.
+# consumer_timeout: a week, above the longest job there can be; it closes the
+# channel of a consumer that has not acked for so long. wal_max_size_bytes: the
+# default of 512 MiB is for servers with disks of their own.
+RABBITMQ_CONFIG = """\
+[{rabbit, [{consumer_timeout, 604800000},
+           {disk_free_limit, 67108864},
+           {vm_memory_high_watermark, 0.4}]},
+ {ra, [{wal_max_size_bytes, 67108864}]}].
+"""
+
+
+class RabbitMQ:
+    """Two programs: epmd, which answers for the node's name, and the node.
+
+    epmd is started by us and not by Erlang, which would make a daemon of it
+    that outlives everybody.
+    """
+
+    def __init__(self, folder):
+        ports = folder.state["ports"]
+        self.port = ports["amqp"]
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
+        env = self._environment(folder)
+        self.epmd = Program("epmd", [_find("epmd")], env, folder.file("log", "epmd.log"))
+        self.node = Program("rabbitmq", [_find(*RABBITMQ_SERVER)], env, folder.file("log", "rabbitmq.log"))
+        _write(folder.file("rabbitmq", "advanced.config"), RABBITMQ_CONFIG)
+        _write(folder.file("rabbitmq", "enabled_plugins"), "[].\n")
+
+    @staticmethod
+    def _environment(folder):
+        home = folder.file("rabbitmq")
+        ports = folder.state["ports"]
+        return {
+            **clean_environment(),
+            "HOME": home,  # where the cookie is
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(ports["epmd"]),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": os.path.join(home, "advanced.config"),
+            "RABBITMQ_ALLOW_INPUT": "1",  # the script becomes the node, instead of standing between it and our signals
+            "RABBITMQ_CONFIG_FILE": os.path.join(home, "none"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_DIST_PORT": str(ports["dist"]),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": os.path.join(home, "enabled_plugins"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": os.path.join(home, "config"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_LOG_BASE": home,
+            "RABBITMQ_MNESIA_BASE": os.path.join(home, "data"),
+            "RABBITMQ_NODENAME": folder.state["node"],
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(ports["amqp"]),
+            "RABBITMQ_PID_FILE": os.path.join(home, "pid"),
+            "RABBITMQ_SCHEMA_DIR": os.path.join(home, "schema"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS":
+                "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_START_ARGS": "-noinput",
+        }
+
+    def is_ready(self):
+        """It opens its port last: when it greets, it serves."""
+        return _ask(self.port, b"AMQP\x00\x00\x09\x01").startswith(b"\x01\x00\x00")
+
+
+    def is_settled(self):
+        """True when kill -9 would not cost a quorum queue that was declared just now.
+
+        The names of quorum queues reach names.dets a second or two after the
+        declaration (seen with 3.10). A node killed before comes back with a
+        queue that has no leader, for ever, and without its messages.
+        """
+        data = os.path.join(self.node.env["RABBITMQ_MNESIA_BASE"], self.node.env["RABBITMQ_NODENAME"], "quorum",
+                            self.node.env["RABBITMQ_NODENAME"])
+        try:
+            with open(os.path.join(data, "names.dets"), "rb") as file:
+                names = file.read()
+            return all(entry.name.encode() in names for entry in os.scandir(data) if entry.is_dir())
+        except FileNotFoundError:
+            return True  # no quorum queue yet
+
+
+class Redis:
+    def __init__(self, folder):
+        self.port = folder.state["ports"]["redis"]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        options = {
+            "port": self.port, "bind": "127.0.0.1", "dir": folder.file("redis"),
+            "appendonly": "yes", "appendfsync": "everysec", "save": "",
+            "maxmemory-policy": "noeviction", "daemonize": "no",
+        }
+        argv = [_find("redis-server")]
+        for name, value in options.items():
+            argv += [f"--{name}", str(value)]
+        self.node = Program("redis", argv, clean_environment(), folder.file("log", "redis.log"))
+
+    def is_ready(self):
+        return _ask(self.port, b"PING\r\n").startswith(b"+PONG")  # -LOADING while it reads its file
+
+    def is_settled(self):
+        return True  # a write is in its file before it is answered
+
+
+def clean_environment():
+    """What a server gets of ours: no settings of other servers, of systemd, of OpenBLAS."""
+    kept = {"PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "LOGNAME", "HOME"}
+    env = {name: value for name, value in os.environ.items() if name in kept}
+    env["PATH"] = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+    return env
+
+
+def known_settings(repository):
+    """The names in the table of settings, which the daemons check their environment against."""
+    with open(os.path.join(repository, "common", "settings.def"), encoding="utf-8") as file:
+        return set(re.findall(r'^SETTING\([^"]*"(MILLRACE_[A-Z_]+)"', file.read(), re.MULTILINE))
+
+
+def _ask(port, question):
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(question)
+            return connection.recv(64)
+    except OSError:
+        return b""
+
+
+def _find(*names):
+    """The first of these programs that exists; PATH may be a poor one (no sbin)."""
+    for name in names:
+        for folder in ("/usr/local/bin", "/usr/bin", "/usr/sbin"):
+            path = os.path.join(folder, name)  # an absolute name stays as it is
+            if os.access(path, os.X_OK):
+                return path
+    raise Refused(f"{os.path.basename(names[0])} is not installed")
+
+
+def _write(path, text):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
