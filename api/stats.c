@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "api/gateway.h"
-#include "common/clock.h"
 
 #define DEPTHS_WAIT_MS 500
 
@@ -106,11 +105,10 @@ static int64_t number(json_t *object, const char *name) { return json_integer_va
 static json_t *queue_stats(const struct gateway *gw, int kind, json_t *counts)
 {
     int64_t ready = gw->depths->ready[kind];
-    int64_t oldest = number(counts, "oldest_ms");
 
     return json_pack("{s:I, s:I, s:f}", "ready", (json_int_t)(ready >= 0 ? ready : number(counts, "pending")),
                      "unacknowledged", (json_int_t)number(counts, "in-progress"), "oldest_seconds",
-                     oldest ? (double)(wall_ms() - oldest) / 1000 : 0.0);
+                     (double)number(counts, "oldest_ms") / 1000);
 }
 
 static void answer_stats(struct request *r, json_t *store)

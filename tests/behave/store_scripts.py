@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store's Lua scripts as Python functions, on a Redis of their own.
+
+The scripts are put together as the program does it (common/store/embed.cmake).
+After every test the books must balance: accepted = the sum of all states. A
+test file imports the fixtures server, store and pending from here.
+"""
+
+import json
+import pathlib
+import socket
+import subprocess
+import time
+import uuid
+
+import pytest
+import redis
+
+LUA = pathlib.Path(__file__).resolve().parents[2] / "common" / "store" / "lua"
+KIND = "hash"
+DAY = 86_400_000
+LEASE = 15_000
+
+
+def script_text(name):
+    text = (LUA / f"{name}.lua").read_text()
+    if name == "boot":
+        return text
+    shebang, rest = text.split("\n", 1)
+    return shebang + "\n" + (LUA / "lib.lua").read_text() + rest
+
+
+def decoded(reply):
+    if isinstance(reply, bytes):
+        return reply.decode(errors="surrogateescape")
+    if isinstance(reply, list):
+        return [decoded(part) for part in reply]
+    return reply
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    process = subprocess.Popen(
+        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+    )
+    client = redis.Redis(port=port)
+    end = time.monotonic() + 10
+    while True:
+        try:
+            client.ping()
+            break
+        except redis.ConnectionError:
+            assert time.monotonic() < end, "redis-server does not come up"
+            time.sleep(0.01)
+    yield client
+    process.terminate()
+    process.wait()
+
+
+class Job:
+    """What its message says."""
+
+    def __init__(self, store, idem="", digest="", deadline=0, attempt=0):
+        self.id = str(uuid.uuid4())
+        self.epoch = store.epoch
+        self.copy = uuid.uuid4().hex
+        self.created = store.now()
+        self.idem, self.digest, self.deadline, self.attempt = idem, digest, deadline, attempt
+
+    def born(self, losses_max=2, **more):
+        return json.dumps({"kind": KIND, "created": self.created, "deadline": self.deadline, "idem": self.idem,
+                           "digest": self.digest, "max": 3, "attempt": self.attempt, "losses_max": losses_max,
+                           "retention": DAY, **more})
+
+
+class Lease:
+    def __init__(self, job, owner, copy, answer, epoch):
+        self.job, self.owner, self.copy, self.epoch = job, owner, copy, epoch
+        word, self.fence, self.attempt, self.errors, self.started = answer
+        assert word == "run"
+
+    def born(self):
+        return self.job.born(attempt=self.attempt, errors=self.errors, started=self.started, owner=self.owner,
+                             copy=self.copy)
+
+
+class Store:
+    """The scripts as functions."""
+
+    def __init__(self, client):
+        self.r = client
+        self.shas = {path.stem: client.script_load(script_text(path.stem))
+                     for path in LUA.glob("*.lua") if path.stem != "lib"}
+        self.run_id = "first-run"
+        self.boot()
+
+    def boot(self):
+        self.epoch = self.r.evalsha(self.shas["boot"], 0, self.run_id).decode()
+        return self.epoch
+
+    def new_epoch(self):
+        """As after a restart that lost nothing."""
+        self.run_id = uuid.uuid4().hex
+        old = self.epoch
+        assert int(self.boot()) > int(old)
+
+    def lose_all(self):
+        self.r.flushall()
+        self.new_epoch()
+
+    def call(self, name, *arguments, epoch=None):
+        return decoded(self.r.evalsha(self.shas[name], 0, epoch or self.epoch, *arguments))
+
+    def now(self):
+        seconds, micros = self.r.time()
+        return seconds * 1000 + micros // 1000
+
+    def create(self, job):
+        idem = (job.idem, job.digest) if job.idem else ()
+        return self.call("create", job.id, KIND, job.created, job.deadline, 3, *idem)
+
+    def accept(self, job):
+        return self.call("accept", job.id, job.epoch)
+
+    def claim(self, job, owner="w1", copy=None, second=0, lease=LEASE, packed=None, **born):
+        return self.call("claim", job.id, job.copy if copy is None else copy, owner, job.epoch, 7, lease, second,
+                         job.born(**born), *([packed] if packed else []))
+
+    def leased(self, job, owner="w1", copy=None, **more):
+        answer = self.claim(job, owner, copy, **more)
+        return Lease(job, owner, job.copy if copy is None else copy, answer, self.epoch)
+
+    def of_owner(self, name, lease, *arguments):
+        return self.call(name, lease.job.id, lease.fence, lease.epoch, lease.born(), *arguments)
+
+    def renew(self, lease, progress=0.5, away=0, lease_ms=LEASE):
+        return self.of_owner("renew", lease, lease_ms, progress, away)
+
+    def finish(self, lease, result=b"r" * 64, with_pull=1):
+        return self.of_owner("finish", lease, DAY, "application/octet-stream", with_pull, result)
+
+    def fail(self, lease, why="transient", wait=1000, packed=b"packed", losses_max=2):
+        return self.of_owner("fail", lease, DAY, why, "io", "it broke", wait, losses_max, packed)
+
+    def drain(self, lease):
+        return self.of_owner("drain", lease)
+
+    def outbox(self, job, packed=b"packed", bound=1 << 20):
+        return self.call("outbox", job.id, job.epoch, job.born(), bound, packed)
+
+    def cancel(self, job, *replay):
+        return self.call("cancel", job.id, DAY, *replay)
+
+    def pull(self, top=10, idem=""):
+        word, *rest = self.call("pull", KIND, top, idem)
+        assert word == "ok"
+        return dict(zip(rest[::2], rest[1::2]))
+
+    def stats(self):
+        return json.loads(self.call("stats")[1])
+
+    def record(self, job):
+        return {k.decode(): v.decode() for k, v in self.r.hgetall(f"job:{job.id}").items()}
+
+    def state(self, job):
+        return self.record(job).get("state")
+
+    def ttl(self, key):
+        return self.r.pttl(key)
+
+    def audit(self):
+        """The books balance, and every record stands where the index says."""
+        jobs = self.stats()["jobs"]
+        assert jobs["accepted"] == sum(n for state, n in jobs.items() if state != "accepted"), jobs
+        found = {}
+        for key in self.r.scan_iter("job:*"):
+            state = self.r.hget(key, "state")
+            if state in (b"pending", b"in-progress", b"retrying"):
+                found.setdefault(state.decode(), set()).add(key[4:].decode())
+                assert self.r.pttl(key) == -1, "a counted record must not expire"
+            else:
+                assert self.r.pttl(key) > 0, "an uncounted or ended record must expire"
+        for place, state in enumerate(("pending", "in-progress", "retrying")):
+            index = self.r.zrangebyscore(f"ix:{KIND}", place * 10**13, f"({(place + 1) * 10**13}")
+            assert {i.decode() for i in index} == found.get(state, set()), state
+
+
+@pytest.fixture
+def store(server):
+    server.flushall()
+    store = Store(server)
+    yield store
+    store.audit()
+
+
+@pytest.fixture
+def pending(store):
+    return make_pending(store)
+
+
+def make_pending(store, **more):
+    job = Job(store, **more)
+    assert store.create(job) == "ok"
+    assert store.accept(job) == "ok"
+    return job
+
+
+def expire_lease(store, job):
+    store.r.hset(f"job:{job.id}", "lease", store.now() - 1)
