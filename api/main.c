@@ -43,19 +43,11 @@ static void on_depths(void *ctx, const int64_t *ready)
         depths_arrived(gw->depths, ready);
 }
 
-static void on_store(void *ctx, bool is_up)
-{
-    struct gateway *gw = ctx;
-
-    log_event(is_up ? LOG_INFO : LOG_WARN, is_up ? "store-up" : "store-down", "epoch=%lld",
-              (long long)(gw->store ? store_epoch(gw->store) : 0));
-}
-
 static void on_ended(void *ctx, const char *id) { longpolls_ended(((struct gateway *)ctx)->longpolls, id); }
 static void on_missed(void *ctx) { longpolls_ended(((struct gateway *)ctx)->longpolls, NULL); }
 
 static const struct broker_events broker_events = {.publisher = on_publisher, .depths = on_depths};
-static const struct store_events  store_events = {on_store, on_ended, on_missed};
+static const struct store_events  store_events = {NULL, on_ended, on_missed};
 
 /* ---- start ------------------------------------------------------------------------ */
 

@@ -19,12 +19,10 @@ class Options:
     """How much is measured. quick is for a look at everything: fewer rounds, the same questions."""
 
     def __init__(self, quick, queue_type):
-        self.is_quick = quick
         self._queue_type = queue_type
-        self.rounds = 1 if quick else 3   # of floor and product in turns
+        self.rounds = 1 if quick else 3    # of floor and product in turns
         self.repeats = 3 if quick else 10  # of single events: starts, jobs of one second
-        self.run_ms = 2000 if quick else 3000
-        self.jobs = 10000
+        self.run_seconds = 2               # of one side of one round
 
     def queue_types(self, every):
         return (self._queue_type,) if self._queue_type else every

@@ -59,14 +59,15 @@ def cpu_count():
 
 
 def memory_mb(pid):
-    """{"rss_mb", "pss_mb"}: all resident pages, and with shared ones split among those that share them."""
+    """rss: all resident pages; pss: shared ones split among those that share them; peak: the largest rss so far."""
     sizes = {}
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        for line in file:
-            words = line.split()
-            if words[0] in ("Rss:", "Pss:"):
-                sizes[words[0]] = int(words[1]) / 1024
-    return {"rss_mb": sizes["Rss:"], "pss_mb": sizes["Pss:"]}
+    for name in ("smaps_rollup", "status"):
+        with open(f"/proc/{pid}/{name}", encoding="ascii", errors="replace") as file:
+            for line in file:
+                field, _, value = line.partition(":")
+                if field in ("Rss", "Pss", "VmHWM"):
+                    sizes[field] = int(value.split()[0]) / 1024
+    return {"rss_mb": sizes["Rss"], "pss_mb": sizes["Pss"], "peak_rss_mb": sizes["VmHWM"]}
 
 
 class CpuMeter:

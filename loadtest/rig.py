@@ -9,6 +9,7 @@ with it.
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -149,11 +150,12 @@ class Rig:
         with socket.create_connection(("127.0.0.1", self.redis_port), timeout=10) as connection:
             connection.sendall(b"INFO\r\n")
             text = b""
-            while f"\r\n{field}:".encode() not in text:
-                text += connection.recv(65536) or exec_failed("Redis hung up")
-            while b"\n" not in text.partition(f"\r\n{field}:".encode())[2]:
-                text += connection.recv(65536) or exec_failed("Redis hung up")
-        return float(text.partition(f"\r\n{field}:".encode())[2].split()[0])
+            while not (found := re.search(rb"\r\n%s:([0-9.]+)\r\n" % field.encode(), text)):
+                piece = connection.recv(65536)
+                if not piece:
+                    raise Failed("Redis hung up")
+                text += piece
+        return float(found[1])
 
     # -- a client -------------------------------------------------------------
 
@@ -181,10 +183,6 @@ class Rig:
         if record.get("state") != "completed":
             raise Failed(f"a job did not complete: {record}")
         return record
-
-
-def exec_failed(sentence):
-    raise Failed(sentence)
 
 
 def is_ready(port):

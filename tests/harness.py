@@ -215,7 +215,7 @@ class Gateway(Running):
 
     def _answers(self):
         assert self.is_alive(), f"{self.program.name} ended: {self.process.status()}"
-        return requests.get(self.url + "/readyz", timeout=2).status_code == 200
+        return requests.get(self.url + "/readyz", timeout=2).json().get("accepts_by") == "broker"
 
 
 class Worker(Running):

@@ -254,15 +254,27 @@ static void spread(struct worker *w)
         }
 }
 
+/* A queue that was deleted, and is declared again before the broker finds the time to cancel its consumers, never has
+ * them cancelled nor served (seen with quorum queues of 3.10): so no consumer is left on it, and what was delivered
+ * from it is rescued. */
+static void abandon(struct worker *w, int kind)
+{
+    for (int i = 0; i < w->slot_count; i++) {
+        struct channel *c = &w->channels[i];
+        if (c->kind == kind && c->state == CHANNEL_CONSUMING)
+            leave(w, c, kind);
+        if (c->slot->delivery && c->slot->delivery->kind == kind)
+            slot_queue_gone(c->slot);
+    }
+}
+
 void consumers_on_depths(void *ctx, const int64_t *ready)
 {
     struct worker *w = ctx;
 
     memcpy(w->ready, ready, (size_t)w->kind_count * sizeof *ready);
-    /* A queue that is missing here may be declared again before the broker finds the time to cancel its consumers,
-     * and then it never does: seen with 3.10. */
-    for (struct slot *s = w->slots; s < w->slots + w->slot_count; s++)
-        if (s->delivery && ready[s->delivery->kind] < 0)
-            slot_queue_gone(s);
+    for (int kind = 0; kind < w->kind_count; kind++)
+        if (ready[kind] < 0)
+            abandon(w, kind);
     spread(w);
 }

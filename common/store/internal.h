@@ -12,7 +12,7 @@
 
 #include "common/buf.h"
 #include "common/store/store.h"
-#include "store_scripts.h"
+#include "common/store/store_scripts.h" /* made by embed.cmake: enum script */
 
 /* ---- the Lua texts, made by embed.cmake -------------------------------- */
 
@@ -145,7 +145,7 @@ void boot_again(struct store *s);
 /* The last replayed call has its answer. */
 void boot_replayed(struct store *s);
 
-/* Sends AUTH and SELECT as the URL asks. refused: called with a reply that says no. */
+/* Sends AUTH and SELECT as the URL asks; check gets their replies. */
 void boot_login(redisAsyncContext *ac, const struct redis_url *url, redisCallbackFn *check, void *ctx);
 
 /* ---- store.c --------------------------------------------------------------- */

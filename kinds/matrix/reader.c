@@ -288,8 +288,8 @@ static enum err read_key_byte(struct matrix_reader *r, const char *p)
 static enum err push(struct matrix_reader *r, double value)
 {
     if (r->inline_max - r->numbers.len < sizeof(value))
-        return fault_set(&r->fault, ERR_TOO_LARGE, "the operands take more than %zu bytes as float64, which is the limit",
-                         r->inline_max);
+        return fault_set(&r->fault, ERR_TOO_LARGE,
+                         "the operands take more than %zu bytes as float64, which is the limit", r->inline_max);
     if (r->numbers.cap - r->numbers.len < sizeof(value))
         buf_reserve(&r->numbers, sizeof(value));
     memcpy(r->numbers.data + r->numbers.len, &value, sizeof(value));
@@ -437,8 +437,8 @@ static enum err check_shapes(struct matrix_reader *r)
     if (!a->is_given || !b->is_given)
         return fault_set(&r->fault, ERR_JSON, "the key \"%c\" is missing", a->is_given ? 'B' : 'A');
     if (a->cols != b->rows)
-        return fault_set(&r->fault, ERR_SHAPE, "A is %zu x %zu and B is %zu x %zu: A must have as many columns as B rows",
-                         a->rows, a->cols, b->rows, b->cols);
+        return fault_set(&r->fault, ERR_SHAPE,
+                         "A is %zu x %zu and B is %zu x %zu: A must have as many columns as B rows", a->rows, a->cols, b->rows, b->cols);
     return ERR_OK;
 }
 

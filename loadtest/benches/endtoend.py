@@ -10,6 +10,7 @@ import measure
 from benches import floor
 from rig import QUEUE_TYPES, Rig
 
+JOBS = floor.FLOW_JOBS
 FLEET_US = 90  # CPU per job that all processes may take on top of the floor's broker
 WORKER_US = 45  # of which worker and executors
 ROLES = ("gateway", "worker", "executors", "broker", "redis")
@@ -22,8 +23,8 @@ def run(report, options):
             rig.start_worker(floor.SLOTS)
             drive.run("load_submit", rig.port, 1000, drive.CONNECTIONS)  # to warm up
             for _ in range(options.rounds):
-                report.measured(f"floor_{queue_type}", **drive.flat(floor.flow(rig, options.jobs)))
-                fields = drive.flat(drive.run("load_submit", rig.port, options.jobs, drive.CONNECTIONS,
+                report.measured(f"floor_{queue_type}", **drive.flat(floor.flow(rig, JOBS)))
+                fields = drive.flat(drive.run("load_submit", rig.port, JOBS, drive.CONNECTIONS,
                                               meter=measure.CpuMeter(rig.cpu_roles())))
                 fields["fleet_us"] = sum(fields[f"{role}_us"] for role in ROLES)
                 fields["workers_us"] = fields["worker_us"] + fields["executors_us"]

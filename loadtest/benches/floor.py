@@ -13,11 +13,12 @@ from rig import QUEUE_TYPES, Process, Program, Rig, built, clean_environment, wa
 
 TINY_BYTES, LARGE_BYTES = 256, 16384  # a tiny job's message with its headers has about 256 bytes
 SLOTS = 2
+FLOW_JOBS, IDLE_JOBS = 10_000, 2_000
 
 
-def publish(rig, ms, size=TINY_BYTES):
+def publish(rig, seconds, size=TINY_BYTES):
     """64 confirms outstanding, for so long."""
-    return _drive(rig, "--mode", "publish", "--ms", ms, "--bytes", size)
+    return _drive(rig, "--mode", "publish", "--ms", 1000 * seconds, "--bytes", size)
 
 
 def flow(rig, jobs, size=TINY_BYTES):
@@ -67,9 +68,9 @@ def run(report, options):
             for _ in range(options.rounds):
                 for name, size in (("tiny", TINY_BYTES), ("16k", LARGE_BYTES)):
                     report.measured(f"publish_{name}", queue_type=queue_type,
-                                    **drive.flat(publish(rig, options.run_ms, size)))
-                report.measured("flow", queue_type=queue_type, **drive.flat(flow(rig, options.jobs)))
-                report.measured("idle", queue_type=queue_type, **drive.flat(idle(rig, options.jobs // 5)))
+                                    **drive.flat(publish(rig, options.run_seconds, size)))
+                report.measured("flow", queue_type=queue_type, **drive.flat(flow(rig, FLOW_JOBS)))
+                report.measured("idle", queue_type=queue_type, **drive.flat(idle(rig, IDLE_JOBS)))
     with BareGateway() as http:
         for what in ("matrix", "hash"):
             report.measured(f"http_{what}", **drive.flat(drive.wrk(http.port, what, 2, http.meter)))

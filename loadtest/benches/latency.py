@@ -9,9 +9,9 @@ import measure
 from benches import floor
 from rig import QUEUE_TYPES, Rig
 
-JOBS = 2000
+JOBS = floor.IDLE_JOBS
 MORE_MS = 0.4  # on top of the floor's p50
-TAIL = 5       # p99 over p50
+TAIL = 5  # p99 over p50: the job's own, and, stricter, the floor's
 
 
 def run(report, options):
@@ -26,4 +26,6 @@ def run(report, options):
                     drive.run("load_latency", rig.port, JOBS, meter=measure.CpuMeter(rig.cpu_roles()))))
         p50_ms, bare_ms = report.median(product, "p50_ms"), report.median(bare, "p50_ms")
         report.bounded(f"p50_ms_{queue_type}", p50_ms, at_most=bare_ms + MORE_MS, floor=bare_ms)
-        report.ratio(f"p99_over_p50_{queue_type}", report.median(product, "p99_ms"), p50_ms, at_most=TAIL)
+        p99_ms = report.median(product, "p99_ms")
+        report.ratio(f"p99_over_p50_{queue_type}", p99_ms, p50_ms, at_most=TAIL)
+        report.ratio(f"p99_over_floor_p50_{queue_type}", p99_ms, bare_ms, at_most=TAIL)

@@ -19,7 +19,7 @@ def run(report, options):
     for queue_type in options.queue_types(QUEUE_TYPES):
         with Rig(queue_type) as rig:
             rig.start_gateway()
-            for name, what, _ in SIZES:
+            for _, what, _ in SIZES:
                 drive.wrk(rig.port, what, 1, measure.CpuMeter({}))  # to warm up
             for _ in range(options.rounds):
                 for size in SIZES:
@@ -29,12 +29,10 @@ def run(report, options):
 
 
 def _round(report, rig, options, name, what, size):
-    seconds = options.run_ms // 1000
     floor.purge(rig)
-    report.measured(f"floor_{rig.queue_type}_{name}", **drive.flat(floor.publish(rig, seconds * 1000, size)))
+    report.measured(f"floor_{rig.queue_type}_{name}", **drive.flat(floor.publish(rig, options.run_seconds, size)))
     report.measured(f"product_{rig.queue_type}_{name}",
-                    **drive.flat(drive.wrk(rig.port, what, seconds, measure.CpuMeter(rig.cpu_roles()))))
-    floor.purge(rig)
+                    **drive.flat(drive.wrk(rig.port, what, options.run_seconds, measure.CpuMeter(rig.cpu_roles()))))
 
 
 def _judge(report, queue_type, name):

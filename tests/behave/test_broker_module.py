@@ -346,6 +346,10 @@ def test_broker__tells_ready_counts_and_minus_one_where_there_is_no_queue(server
 
 
 # ---- bad days ----
+#
+# Who kills the broker takes private_servers: RabbitMQ 3.10 loses its dead-lettering
+# processes, and refuses every publish from then on, when a quorum queue is deleted (as
+# the next test's clean start does) while it still recovers.
 
 def test_broker__an_unroutable_publish_is_returned_and_its_queue_declared_again(servers, channel, make_driver):
     driver = make_driver(servers, channels=0).up()
@@ -369,13 +373,13 @@ def test_broker__a_queue_of_the_wrong_type_is_named_and_tried_again(servers, cha
     assert driver.outcome() == "confirmed"
 
 
-def test_broker__survives_kill_9_and_restart_of_the_broker(servers, make_driver):
-    driver = make_driver(servers, channels=2).up()
+def test_broker__survives_kill_9_and_restart_of_the_broker(private_servers, make_driver):
+    driver = make_driver(private_servers, channels=2).up()
     driver.say("consume 0 hash")
     driver.expect("consuming")
     assert driver.outcome() == "confirmed"
     driver.expect("delivery")
-    servers.rabbitmq.kill9()
+    private_servers.rabbitmq.kill9()
     driver.expect("publisher", up=False)
     began = time.monotonic()
     assert driver.outcome(deadline_ms=20000) == "down"
@@ -383,8 +387,8 @@ def test_broker__survives_kill_9_and_restart_of_the_broker(servers, make_driver)
     events = {(event["event"], event.get("channel"), event.get("up")) for event in driver.events}
     assert {("lost", 0, None), ("lost", 1, None), ("consumer", None, False)} <= events
     driver.say("ack 0")  # of a channel that is gone: no effect, no harm
-    servers.rabbitmq.start()
-    servers.rabbitmq.wait_ready()
+    private_servers.rabbitmq.start()
+    private_servers.rabbitmq.wait_ready()
     driver.up()
     driver.say("consume 0 hash")
     driver.expect("delivery", bad="ok")
@@ -393,11 +397,11 @@ def test_broker__survives_kill_9_and_restart_of_the_broker(servers, make_driver)
     assert driver.lag_ms() < LAG_MS
 
 
-def test_broker__answers_every_publish_when_the_broker_is_killed_under_load(servers, make_driver):
-    driver = make_driver(servers, channels=0).up()
+def test_broker__answers_every_publish_when_the_broker_is_killed_under_load(private_servers, make_driver):
+    driver = make_driver(private_servers, channels=0).up()
     driver.say("flood hash 30000 64 1024 20000")
     eventually(lambda: "flooded" not in [event["event"] for event in driver.events], deadline=1)
-    servers.rabbitmq.restart()
+    private_servers.rabbitmq.restart()
     flooded = driver.expect("flooded", deadline=60)
     counts = [flooded[name] for name in ("confirmed", "returned", "nacked", "unknown", "down")]
     assert sum(counts) == 30000 and flooded["unknown"] <= 64

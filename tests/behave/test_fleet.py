@@ -81,7 +81,7 @@ class Local:
         return requests.get(f"{self.url}/jobs/{job}", timeout=10).json()
 
     def completes(self, job, deadline=30):
-        eventually(lambda: self.job(job)["state"] == "completed", deadline=deadline, what=f"{job} completed")
+        eventually(lambda: self.job(job).get("state") == "completed", deadline=deadline, what=f"{job} completed")
 
     def workers(self):
         return requests.get(f"{self.url}/stats", timeout=10).json()["workers"]
@@ -222,8 +222,8 @@ def test_supervision__a_queued_job_survives_the_death_of_both_servers(make_local
     first, second = local.submit(3), local.submit(0.01)
     for server in ("rabbitmq", "redis"):
         os.kill(local.pid_of(server), signal.SIGKILL)
-    eventually(lambda: local.job(second)["state"] == "completed", deadline=60)
-    eventually(lambda: local.job(first)["state"] == "completed", deadline=60)
+    local.completes(second, deadline=60)
+    local.completes(first, deadline=60)
 
 
 def test_supervision__restarts_are_never_more_than_five_seconds_apart():

@@ -193,7 +193,7 @@ def claim_steps(world, rules, w, me):
         fields.update(step='computing', fence=fence, claimed=redis.epoch, held='ack_after_settle' in rules)
     elif answer in ('terminal', 'gone'):
         fields.update(ACK)
-        if fence and 'claim_loss_in_ring' in rules:     # this very claim ended the job
+        if fence and 'claimed_end_in_ring' in rules:     # this very claim ended the job
             fields.update(ring=remember(world, rules, me, 'settle', job, fence, redis.epoch, 'permanent'))
     elif answer == 'ask':
         fields.update(step='asked')
@@ -207,10 +207,11 @@ def claim_steps(world, rules, w, me):
 def owner_steps(world, rules, w, me):
     """What an owner does besides computing: renew, say that it is detached, take its message back, drain."""
     job, record = me.message.job, world.redis.records[me.message.job]
-    redis, answer = store.renew(world.redis, rules, job, me.fence, me.claimed, me.detach != '')
+    redis, answer = store.renew(world.redis, rules, job, me.fence, me.claimed, me.life, me.message.copy,
+                                me.detach != '')
     if answer != 'ok':
         yield f'renew -> {answer}', False, refused(world, rules, w, answer)
-    elif me.detach == 'lost' or not record.lease:
+    elif me.detach == 'lost' or redis.records[job] != record:
         told = 'told' if me.detach else ''
         yield f'renew{" (detached)" if told else ""} -> ok', False, set_worker(write(world, redis), w, detach=told)
     for message in dict.fromkeys(() if me.held else world.broker):
@@ -218,7 +219,7 @@ def owner_steps(world, rules, w, me):
             yield (f'copy {message.copy} comes back, claim -> mine', False,
                    set_worker(take(world, message), w, message=message, held=True, detach=''))
     if can(world, 'drain'):
-        redis, answer = store.drain(world.redis, rules, job, me.fence)
+        redis, answer = store.drain(world.redis, rules, job, me.fence, me.claimed)
         after = requeue(pay(write(world, redis), 'drain'), w)
         yield f'SIGTERM, drain -> {answer}, nack', True, set_worker(after, w, step='leaving')
 

@@ -26,12 +26,11 @@ RULES = {
     'later_not_run': 'a claim of a retrying job that is not due answers later',
     'claim_knows_itself': 'a claim repeated by the same owner with the same copy answers mine',
     'ask_twice': 'the same copy in other hands is asked a second time before the job is taken over',
-    'renew_missing_is_stale': 'renew of a record that a newer epoch lost answers stale, not gone',
     'terminal_stays': 'a settle never moves a record that is terminal',
     'settle_checks_fence': 'a settle with another fence is refused',
-    'settle_recreates': 'a settle of an older epoch makes a missing record anew',
-    'settle_accepts_rollback': 'a settle of an older epoch is accepted by a live record with a lower fence',
-    'replayed_finish_wins': 'a replayed finish, once confirmed, is accepted by any live record, and by one that failed under a lower fence',
+    'hold_recreates': 'renew, settle and drain of an older epoch make a missing record anew',
+    'settle_accepts_rollback': 'they are accepted, too, by a live record with a lower fence',
+    'replayed_finish_wins': 'a replayed finish, once confirmed, is accepted by any live record, and by an older failure',
     'drain_keeps_fence': 'drain leaves the fence in the record',
     'cancel_leaves_tombstone': 'a replayed cancel of a missing record makes it, cancelled',
     'outbox_done_by_entry': 'the relay forgets the entry it published, not a newer one of the same job',
@@ -50,7 +49,7 @@ RULES = {
     'relay_forgets_last': 'the relay forgets an entry after its copy is confirmed',
     'redo_ring': 'each client replays its last transitions on a new epoch',
     'replay_renews_ring': 'an entry stays in the ring for the whole window after its last replay',
-    'claim_loss_in_ring': 'a claim that ended a job because it was lost too often is in the ring, too',
+    'claimed_end_in_ring': 'the end that a claim gave a job (lost too often, too late) is in the ring, too',
     'ring_keeps_answer': 'a fail that was the last is replayed as the last, whatever the counters say now',
     'overdue_republished': 'a retrying job whose copy the ladder lost is put into the outbox again',
 }
@@ -75,6 +74,7 @@ class Record(NamedTuple):
     losses: int = 0
     due: bool = True         # next_attempt_at has come
     kept: bool = False       # in:ID holds the input
+    late: bool = False       # the deadline has passed
 
 
 class Redis(NamedTuple):
@@ -201,62 +201,70 @@ def claim(redis, rules, message, owner, second):
         if record.lease and 'ask_twice' in rules and not second:
             return redis, 'ask', 0
         record = record._replace(losses=record.losses + 1)
-        if record.losses > LOSSES_MAX:
-            return move(redis, job, record._replace(state='failed', kept=True)), 'terminal', record.fence
     fence = redis.clock + 1
     if not {'fence_from_time', 'fence_own_field'} <= rules:
         fence = record.fence + 1
+    if record.losses > LOSSES_MAX or record.late and record.state != 'in-progress':
+        record = record._replace(state='failed', counted=True, fence=fence, kept=True)
+        return move(redis._replace(clock=redis.clock + 1), job, record), 'terminal', fence
     counted = record.counted or 'claim_counts_unconfirmed' in rules
     record = record._replace(state='in-progress', counted=counted, fence=fence, copy=message.copy, owner=owner,
                              lease=True, detached=False, due=True)
     return move(redis._replace(clock=redis.clock + 1), job, record), 'run', fence
 
 
-def refusal(record, same_epoch):
+def hold(redis, rules, job, fence, claimed, owner, copy):
+    """The record as this claim left it, or None and the answer: whose is the job?
+
+    After a Redis loss the claim itself may be what was lost. Then the record is
+    missing, or older than the claim (its fence is lower), and is taken as ours.
+    """
+    record, older = redis.records[job], claimed < redis.epoch
+    ours = Record('in-progress', True, fence, copy, owner)
     if record is None:
-        return 'gone' if same_epoch else 'stale'
-    return 'cancelled' if record.state == 'cancelled' else 'stale'
+        return (ours, '') if older and 'hold_recreates' in rules else (None, 'gone')
+    if record.state == 'cancelled' and 'terminal_stays' in rules:
+        return None, 'cancelled'
+    if record.fence == fence or 'settle_checks_fence' not in rules and record.state == 'in-progress':
+        return record, ''
+    if older and record.state not in TERMINAL and record.fence < fence and 'settle_accepts_rollback' in rules:
+        return ours._replace(errors=record.errors, losses=record.losses), ''
+    return None, 'stale'
 
 
-def renew(redis, rules, job, fence, claimed, detached):
-    record = redis.records[job]
-    if record and record.state == 'in-progress' and record.fence == fence:
-        return move(redis, job, record._replace(lease=True, detached=detached)), 'ok'
-    return redis, refusal(record, claimed == redis.epoch or 'renew_missing_is_stale' not in rules)
+def renew(redis, rules, job, fence, claimed, owner, copy, detached):
+    record, answer = hold(redis, rules, job, fence, claimed, owner, copy)
+    if record is None or record.state != 'in-progress':
+        return redis, answer or 'stale'
+    return move(redis, job, record._replace(lease=True, detached=detached)), 'ok'
 
 
 def settle(redis, rules, job, fence, claimed, outcome, replayed=False):
     """finish and fail. outcome: completed, permanent, error (transient) or loss (of the executor)."""
-    record, older = redis.records[job], claimed < redis.epoch
-    if record is None and older and 'settle_recreates' in rules:
-        record = Record('in-progress', True, fence)
+    record, answer = hold(redis, rules, job, fence, claimed, 0, 0)
+    before = redis.records[job]
+    if answer == 'stale' and replayed and outcome == 'completed' and 'replayed_finish_wins' in rules:
+        if before.state not in TERMINAL or before.state == 'failed' and before.fence < fence:
+            record = before._replace(state='in-progress', fence=fence)
     if record is None:
-        return redis, refusal(record, True)
-    if record.fence == fence and record.state in ('completed', 'failed', 'retrying'):
+        return redis, answer
+    if record.state in ('completed', 'failed', 'retrying'):
         return redis, {'completed': 'ok'}.get(record.state, record.state)     # the first answer again
-    ours = record.state == 'in-progress' and (record.fence == fence or 'settle_checks_fence' not in rules)
-    if older and 'settle_accepts_rollback' in rules:
-        ours = ours or record.state not in TERMINAL and record.fence < fence
-    if replayed and outcome == 'completed' and 'replayed_finish_wins' in rules:
-        ours = ours or record.state not in TERMINAL or record.state == 'failed' and record.fence < fence
-    if 'terminal_stays' not in rules:
-        ours = ours or record.fence == fence
-    if not ours:
-        return redis, refusal(record, not older)
-    record = record._replace(counted=True, fence=fence)
+    if record.state == 'pending':
+        return redis, 'stale'           # drained, or retried by a person
     if outcome == 'completed':
-        return move(redis, job, record._replace(state='completed')), 'ok'
+        return move(redis, job, record._replace(state='completed', counted=True)), 'ok'
     record = record._replace(errors=record.errors + (outcome == 'error'), losses=record.losses + (outcome == 'loss'),
-                             kept=True)
+                             counted=True, kept=True)
     if outcome == 'permanent' or record.errors >= ATTEMPTS_MAX or record.losses > LOSSES_MAX:
         return move(redis, job, record._replace(state='failed')), 'failed'
     return move(redis, job, record._replace(state='retrying', due=False)), 'retrying'
 
 
-def drain(redis, rules, job, fence):
-    record = redis.records[job]
-    if record is None or record.state != 'in-progress' or record.fence != fence:
-        return redis, refusal(record, True)
+def drain(redis, rules, job, fence, claimed):
+    record, answer = hold(redis, rules, job, fence, claimed, 0, 0)
+    if record is None or record.state != 'in-progress':
+        return redis, answer or 'stale'
     if 'fence_own_field' not in rules:
         fence -= 1                      # the attempt number, which drain does not spend
     if 'drain_keeps_fence' not in rules:
@@ -265,11 +273,6 @@ def drain(redis, rules, job, fence):
 
 
 # ---- reconciler, time and bad days -----------------------------------------
-
-def expire(redis, job):
-    """The deadline passed: failed, unless it had ended."""
-    return move(redis, job, redis.records[job]._replace(state='failed', counted=True, kept=True))
-
 
 def vanish(redis, job):
     """A TTL ran out: no script runs, no counter moves."""

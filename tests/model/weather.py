@@ -2,9 +2,10 @@
 """Time and bad luck: what happens to a fleet without its doing.
 
 Time has no number: a lease, a backoff or a TTL may be over at any moment.
-Three promises of real time are kept all the same: a lease runs over under a
+Four promises of real time are kept all the same: a lease runs over under a
 live owner only as a fault; the second ask comes after a live owner has said
-`detached`; and what Redis can lose is younger than what the redo rings hold.
+`detached`; what Redis can lose is younger than what the redo rings hold; and
+no terminal record expires before its last owner has heard of the end.
 All other misfortunes are paid from the scenario's budget.
 """
 
@@ -49,10 +50,11 @@ def time_steps(world, job, record):
         elif can(world, 'run lease over'):
             yield (f'time: the lease of job {job} is over, its owner is slow', True,
                    pay(becomes(lease=False), 'run lease over'))
-    if record.state in LIVE and can(world, 'pass deadline'):
-        yield f'time: the deadline of job {job} passes', True, pay(write(world, store.expire(redis, job)), 'pass deadline')
-    has_ttl = record.state in TERMINAL or record.state == 'unconfirmed' or not record.counted
-    fault = 'expire record' if record.state in TERMINAL else 'expire unconfirmed'
+    if record.state in LIVE and not record.late and can(world, 'pass deadline'):
+        yield f'time: the deadline of job {job} passes', True, pay(becomes(late=True), 'pass deadline')
+    has_ttl, fault = record.state == 'unconfirmed' or not record.counted, 'expire unconfirmed'
+    if record.state in TERMINAL:            # who still computes it hears of the end long before
+        has_ttl, fault = not any(o.message.job == job and o.fence for o in world.workers), 'expire record'
     if has_ttl and can(world, fault):
         yield f'time: the record of job {job} expires', True, pay(write(world, store.vanish(redis, job)), fault)
 

@@ -14,8 +14,8 @@ if r[1] ~= 'in-progress' then
     return r[1] == 'pending' and 'ok' or 'stale'
 end
 local now = clock()
-call('HSET', key, 'state', 'pending', 'attempt', math.max(0, (tonumber(call('HGET', key, 'attempt')) or 0) - 1), 'queued', now,
-     'progress', 0, 'away', 0)
+local attempt = tonumber(call('HGET', key, 'attempt')) or 0
+call('HSET', key, 'state', 'pending', 'attempt', math.max(0, attempt - 1), 'queued', now, 'progress', 0, 'away', 0)
 call('HDEL', key, 'owner', 'lease', 'started')
 call('ZADD', 'ix:' .. r[3], now, id)
 return 'ok'
