@@ -25,7 +25,7 @@
 #define TOPOLOGY_MS 30000   /* the first declare of many quorum queues takes its time */
 #define STABLE_MS 10000     /* a connection that lived so long begins its backoff anew */
 #define BACKOFF_BASE_MS 50
-#define BACKOFF_CAP_MS 5000
+#define BACKOFF_CAP_MS 3000
 #define SILENCE_MS 15000    /* TCP_USER_TIMEOUT: written, but not taken by the peer */
 
 static const char *const role_names[CONN_COUNT] = {"publish", "consume"};
@@ -73,7 +73,7 @@ static int64_t backoff_ms(struct conn *c)
 
     if (c->is_up && c->b->now_ms - c->up_ms > STABLE_MS)
         c->failures = 0;
-    if (c->failures < 7)
+    if (c->failures < 6)
         wait = BACKOFF_BASE_MS << c->failures;
     c->failures++;
     return (int64_t)((double)wait * (0.5 + thread_dice(c->b) / 2));

@@ -438,7 +438,8 @@ static enum err check_shapes(struct matrix_reader *r)
         return fault_set(&r->fault, ERR_JSON, "the key \"%c\" is missing", a->is_given ? 'B' : 'A');
     if (a->cols != b->rows)
         return fault_set(&r->fault, ERR_SHAPE,
-                         "A is %zu x %zu and B is %zu x %zu: A must have as many columns as B rows", a->rows, a->cols, b->rows, b->cols);
+                         "A is %zu x %zu and B is %zu x %zu: A must have as many columns as B rows", a->rows, a->cols,
+                         b->rows, b->cols);
     return ERR_OK;
 }
 

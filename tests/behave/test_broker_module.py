@@ -165,10 +165,11 @@ def test_broker__publishes_what_the_protocol_says_and_nothing_else(servers, chan
 @pytest.mark.parametrize("queue_type", ["quorum", "classic"])
 def test_broker__a_delayed_message_comes_to_its_work_queue_when_its_time_is_over(servers, make_driver, queue_type):
     driver = make_driver(servers, queue_type=queue_type).up()
-    driver.publish("delay", rung=0)
-    driver.publish("delay", rung=1)
     began = time.monotonic()
-    first, second = (driver.expect("published", outcome="confirmed")["id"] for _ in range(2))
+    driver.publish("delay", rung=0)
+    first = driver.expect("published", outcome="confirmed")["id"]
+    driver.publish("delay", rung=1)
+    second = driver.expect("published", outcome="confirmed")["id"]
     driver.say("consume 0 hash")
     for message, seconds in ((first, 1), (second, 2)):
         delivery = driver.expect("delivery", id=message, bad="ok", attempt=2)
