@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor alone: messages go in by hand, records are read in Redis. What
+takes a gateway is in test_states.py and under tests/faults."""
+
+import json
+import os
+import signal
+import time
+import uuid
+
+import pika
+import pytest
+import redis
+from harness import eventually
+
+SHORT_LEASE = 3
+
+
+class Bench:
+    """A producer and a reader beside the fleet's workers."""
+
+    def __init__(self, servers, fleet):
+        self.servers, self.fleet = servers, fleet
+        self.redis = redis.Redis(port=servers.redis_port, decode_responses=True, encoding_errors="replace")
+
+    def _on_channel(self, what):
+        connection = self.servers.amqp()
+        try:
+            return what(connection.channel())
+        finally:
+            connection.close()
+
+    def put(self, kind, body=b"", **params):
+        job = new_id()
+        properties = pika.BasicProperties(message_id=job, type=kind, delivery_mode=2,
+                                          headers={"params": json.dumps(params)})
+        self._on_channel(lambda channel: channel.basic_publish("", f"millrace.{kind}", body, properties))
+        return job
+
+    def ready(self, queue):
+        return self._on_channel(lambda channel: channel.queue_declare(f"millrace.{queue}", passive=True)
+                                .method.message_count)
+
+    def field(self, job, name):
+        return self.redis.hget(f"job:{job}", name)
+
+    def wait(self, job, state, deadline=15.0):
+        eventually(lambda: self.field(job, "state") == state, deadline, what=f"{job} {state}")
+
+    def assert_all_acked(self, kind):
+        """Nothing waits, and with its consumers gone nothing comes back."""
+        for worker in self.fleet.workers:
+            worker.stop()
+        assert self.ready(kind) == 0
+
+
+def new_id():
+    """A UUIDv7, as any producer can make it."""
+    dice = uuid.uuid4().int
+    return str(uuid.UUID(int=int(time.time() * 1000) << 80 | 7 << 76 | dice & 0xFFF << 64 | 2 << 62
+                         | dice & ((1 << 62) - 1)))
+
+
+@pytest.fixture
+def bench(servers, fleet):
+    return Bench(servers, fleet)
+
+
+@pytest.fixture
+def private_bench(private_servers, make_fleet):
+    return Bench(private_servers, make_fleet(private_servers))
+
+
+@pytest.mark.parametrize("path, said", [("/bin/false", "executor-broken"), ("/nonexistent", "executor-cannot-start")])
+def test_a_broken_executor_is_named_tried_ever_more_slowly_and_gets_no_jobs(bench, path, said):
+    bench.fleet.start_worker()  # declares the queues
+    bench.fleet.workers[0].stop()
+    job = bench.put("hash", b"x", iterations=1)
+    worker = bench.fleet.start_worker(wait=False, MILLRACE_EXEC=path)
+    eventually(lambda: worker.log().count(said) >= 4)
+    starts = worker.log().count(said)
+    assert path in worker.log() and not worker.is_ready() and starts < 12
+    assert bench.ready("hash") == 1 and bench.field(job, "state") is None
+    worker.sigterm()
+    assert worker.wait() == 0
+
+
+def test_an_executor_is_replaced_after_its_number_of_jobs(bench):
+    worker = bench.fleet.start_worker(MILLRACE_RECYCLE_JOBS=3, MILLRACE_LOG="debug")
+    jobs = [bench.put("hash", b"x", iterations=1) for _ in range(12)]
+    for job in jobs:
+        bench.wait(job, "completed")
+    assert worker.log().count("executor-replaced") == 4
+    assert "executor-died" not in worker.log()
+
+
+def test_an_executor_has_no_secrets(bench):
+    worker = bench.fleet.start_worker(AWS_SECRET_ACCESS_KEY="hush", OPENBLAS_CORETYPE="Haswell")
+    executor, = worker.executors()
+    with open(f"/proc/{executor}/environ", encoding="utf-8") as file:
+        names = {entry.partition("=")[0] for entry in file.read().split("\0") if entry}
+    assert names <= {"PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "OPENBLAS_NUM_THREADS"}
+    links = [os.readlink(f"/proc/{executor}/fd/{fd}") for fd in os.listdir(f"/proc/{executor}/fd")]
+    assert sum(link.startswith("socket:") for link in links) == 1, links
+
+
+def test_the_ready_file_says_whether_the_broker_confirmed_a_consumer(private_bench):
+    worker = private_bench.fleet.start_worker()
+    private_bench.servers.rabbitmq.kill9()
+    eventually(lambda: not worker.is_ready())
+    private_bench.servers.rabbitmq.start()
+    private_bench.servers.rabbitmq.wait_ready()
+    eventually(worker.is_ready, deadline=30)
+    os.kill(worker.executors()[0], signal.SIGKILL)
+    private_bench.wait(private_bench.put("hash", b"x", iterations=1), "completed")
+    worker.sigterm()
+    assert worker.wait() == 0 and not worker.is_ready()
+
+
+def test_the_time_limit_of_a_job_is_cut_to_the_largest_one(bench):
+    bench.fleet.start_worker(MILLRACE_TIMEOUT_SECONDS=1, MILLRACE_TIMEOUT_MAX_SECONDS=1,
+                             MILLRACE_ATTEMPTS_MAX=1)
+    job = bench.put("spin", seconds=30, timeout=3600)
+    bench.wait(job, "failed")
+    assert bench.field(job, "code") == "timeout" and "1 s" in bench.field(job, "detail")
+
+
+def test_an_attempt_that_was_taken_over_is_stopped_and_its_message_settled(bench):
+    worker = bench.fleet.start_worker(MILLRACE_LEASE_SECONDS=SHORT_LEASE)
+    job = bench.put("spin", seconds=20)
+    bench.wait(job, "in-progress")
+    executor = worker.executors()[0]
+    bench.redis.hset(f"job:{job}", mapping={"fence": 1, "copy": "another", "owner": "somebody"})
+    eventually(lambda: executor not in worker.executors())
+    bench.redis.hset(f"job:{job}", "state", "completed")  # somebody did it
+    eventually(lambda: "job-ended-before" in worker.log())
+    bench.assert_all_acked("spin")
+
+
+def test_a_job_that_comes_back_to_the_worker_that_runs_it_is_rebound(private_bench):
+    worker = private_bench.fleet.start_worker(MILLRACE_SLOTS=2)
+    job = private_bench.put("spin", seconds=20)
+    private_bench.wait(job, "in-progress")
+    private_bench.servers.rabbitmq.restart()
+    eventually(lambda: "job-rebound" in worker.log(), deadline=30)
+    eventually(lambda: private_bench.field(job, "away") == "0")
+    private_bench.wait(job, "completed", deadline=40)
+    assert private_bench.field(job, "attempt") == "1" and private_bench.field(job, "losses") in (None, "0")
+    private_bench.assert_all_acked("spin")
+
+
+def test_a_failed_attempt_waits_for_the_broker_and_not_with_an_ack(private_bench):
+    private_bench.fleet.start_worker(MILLRACE_ATTEMPTS_MAX=2, MILLRACE_BACKOFF_BASE_SECONDS=1)
+    job = private_bench.put("spin", seconds=30, timeout=2)
+    private_bench.wait(job, "in-progress")
+    private_bench.servers.rabbitmq.kill9()
+    private_bench.wait(job, "retrying")
+    private_bench.servers.rabbitmq.start()
+    private_bench.servers.rabbitmq.wait_ready()
+    private_bench.wait(job, "failed", deadline=40)
+    assert private_bench.field(job, "errors") == "2"
+    private_bench.assert_all_acked("spin")
+
+
+def test_a_drain_without_redis_gives_the_message_back_all_the_same(private_bench):
+    worker = private_bench.fleet.start_worker(MILLRACE_GRACE_SECONDS=0, MILLRACE_LEASE_SECONDS=SHORT_LEASE)
+    job = private_bench.put("spin", seconds=2)
+    private_bench.wait(job, "in-progress")
+    private_bench.servers.redis.kill9()
+    worker.sigterm()
+    assert worker.wait() == 0
+    private_bench.servers.redis.start()
+    private_bench.servers.redis.wait_ready()
+    private_bench.fleet.start_worker(MILLRACE_LEASE_SECONDS=SHORT_LEASE)
+    private_bench.wait(job, "completed", deadline=30)
+    private_bench.assert_all_acked("spin")
