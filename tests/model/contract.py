@@ -30,7 +30,7 @@ RULES = {
     'settle_checks_fence': 'a settle with another fence is refused',
     'hold_recreates': 'renew, settle and drain of an older epoch make a missing record anew',
     'settle_accepts_rollback': 'they are accepted, too, by a live record with a lower fence',
-    'replayed_finish_wins': 'a replayed finish, once confirmed, is accepted by any live record, and by an older failure',
+    'replayed_finish_wins': 'a replayed finish is accepted by any live record, and by an older failure',
     'drain_keeps_fence': 'drain leaves the fence in the record',
     'cancel_leaves_tombstone': 'a replayed cancel of a missing record makes it, cancelled',
     'outbox_done_by_entry': 'the relay forgets the entry it published, not a newer one of the same job',

@@ -12,7 +12,7 @@ The search is breadth first, so the first violation has a shortest history.
   B  a retrying job does not run before it is due
   T  from every state, with no more faults, the end of each accepted job can be reached
 
-N and T excuse a job whose writer and Redis were both lost, as the contract does.
+N, 1 and T excuse a job whose writer and Redis were both lost, as the contract does.
 """
 
 import argparse
@@ -127,7 +127,7 @@ def story(report: Report) -> str:
 def main():
     parser = argparse.ArgumentParser(description='Explores the delivery contract.')
     parser.add_argument('name', nargs='*', help='scenarios whose name contains this; default: the standard ones')
-    parser.add_argument('--long', action='store_true', help='one more fault in each history')
+    parser.add_argument('--long', action='store_true', help='one more fault in each history, where the budget has one')
     parser.add_argument('--without', default='', metavar='RULE,RULE', help='take these rules out')
     parser.add_argument('--most', type=int, default=2_000_000, help='stop at so many states (1 GB each million)')
     parser.add_argument('--limits', action='store_true', help='what is known not to hold, too')

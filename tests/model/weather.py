@@ -10,7 +10,7 @@ All other misfortunes are paid from the scenario's budget.
 """
 
 import contract as store
-from actors import ACK, IDLE, OVER, gateway_steps, restart, worker_steps
+from actors import IDLE, OVER, gateway_steps, restart, worker_steps
 from contract import LIVE, TERMINAL
 from world import Gateway, can, can_lose_redis, carried, mark, mourn, pay, requeue, set_gateway, set_worker, take, write
 
