@@ -45,9 +45,8 @@ amqp_connection_state_t link_open(const char *url)
 
 static amqp_table_entry_t text_entry(const char *key, const char *text)
 {
-    return (amqp_table_entry_t){
-        .key = amqp_cstring_bytes(key),
-        .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes(text)}};
+    return (amqp_table_entry_t){.key = amqp_cstring_bytes(key),
+                                .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes(text)}};
 }
 
 static amqp_table_entry_t int_entry(const char *key, int64_t number)

@@ -4,12 +4,14 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import measure  # noqa: E402
 import rig  # noqa: E402
+from fleet.folder import Refused  # noqa: E402
 from report import Report, note  # noqa: E402
 
 BENCHES = ("floor", "submit", "endtoend", "latency", "memory", "start", "kernels")
@@ -42,13 +44,14 @@ def main():
         try:
             importlib.import_module(f"benches.{name}").run(report, options)
             report.measured("host", **host.shares())
-        except (rig.Failed, rig.Refused, OSError) as failed:
+        except (rig.Failed, Refused, OSError) as failed:
             note(f"{name}: no result: {failed}")
             failures += 1
     return 1 if failures else 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of all with-blocks: nothing is left behind
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ import threading
 
 from rig import Failed, built, clean_environment
 
-RUN_SECONDS = 150
+RUN_SECONDS = 60  # no run lasts so long unless something hangs
 WRK_SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrk.lua")
 CONNECTIONS = 64
 
@@ -29,13 +29,11 @@ def run(name, *args, meter=None):
         guard.start()
         try:
             line = program.stdout.readline()
-            if meter and line == "start\n":
-                meter.start()
+            if line == "start\n":
+                before = meter.start() if meter else None
                 line = program.stdout.readline()
-                cpu = meter.stop()
-            elif line == "start\n":
-                line = program.stdout.readline()
-            if program.wait() != 0 or (meter and not line):
+                cpu = meter.since(before) if meter else {}
+            if program.wait() != 0:
                 errors.seek(0)
                 raise Failed(f"{name}: {errors.read().decode(errors='replace').strip() or 'no result in time'}")
         finally:
@@ -43,22 +41,19 @@ def run(name, *args, meter=None):
             program.kill()
             program.wait()
             program.stdout.close()
-    result = json.loads(line) if line else {}
-    if meter:
-        result["cpu"] = cpu
-    return result
+    return {**json.loads(line), "cpu": cpu} if meter else json.loads(line or "{}")
 
 
 def wrk(port, what, seconds, meter):
     """Submits (what: matrix or hash) over 64 keep-alive connections; as run, with the generator's CPU."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    meter.start()
+    start = meter.start()
     ended = subprocess.run(
         ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s", "--timeout", "10s",
          "--script", WRK_SCRIPT, f"http://127.0.0.1:{port}", "--", what],
         env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         timeout=RUN_SECONDS)
-    cpu = meter.stop()
+    cpu = meter.since(start)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     lines = [line for line in ended.stdout.splitlines() if line.startswith("{")]
     if ended.returncode != 0 or not lines:
@@ -72,10 +67,9 @@ def wrk(port, what, seconds, meter):
     return result
 
 
-def flat(result, jobs=None):
-    """A result as the fields of one line: CPU by role becomes microseconds per job."""
-    jobs = jobs or result["jobs"]
+def flat(result):
+    """A result as the fields of one line: CPU by role becomes microseconds per job (CPU-seconds per million)."""
     fields = {name: value for name, value in result.items() if name not in ("cpu", "client_cpu_seconds")}
     cpu = {**result.get("cpu", {}), "client": result["client_cpu_seconds"]}
-    fields.update({f"{role}_us": seconds / jobs * 1e6 for role, seconds in cpu.items()})
+    fields.update({f"{role}_us": seconds / result["jobs"] * 1e6 for role, seconds in cpu.items()})
     return fields

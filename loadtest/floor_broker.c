@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "loadtest/amqp_link.h"
 #include "loadtest/tool.h"
@@ -222,33 +223,19 @@ static void say_result(struct publisher *p, double seconds, double cpu_seconds)
     fflush(stdout);
 }
 
-static void run_publish(const struct options *o)
+/* jobs: 0 for as many as the time allows. */
+static void run_publish(const struct options *o, long window, long jobs)
 {
     struct publisher p;
     int64_t          start_us;
     double           cpu;
 
     publisher_init(&p, o);
+    p.window = window;
     say_start();
     cpu = tool_cpu_seconds();
     start_us = tool_mono_us();
-    publish_all(&p, 0, start_us + o->ms * 1000);
-    say_result(&p, (double)(tool_mono_us() - start_us) / 1e6, tool_cpu_seconds() - cpu);
-    publisher_fini(&p);
-}
-
-static void run_idle(const struct options *o)
-{
-    struct publisher p;
-    int64_t          start_us;
-    double           cpu;
-
-    publisher_init(&p, o);
-    p.window = 1;
-    say_start();
-    cpu = tool_cpu_seconds();
-    start_us = tool_mono_us();
-    publish_all(&p, (uint64_t)o->jobs, 0);
+    publish_all(&p, (uint64_t)jobs, jobs ? 0 : start_us + o->ms * 1000);
     say_result(&p, (double)(tool_mono_us() - start_us) / 1e6, tool_cpu_seconds() - cpu);
     publisher_fini(&p);
 }
@@ -286,12 +273,21 @@ static void run_purge(const struct options *o, char **queues)
 
 /* ---- options --------------------------------------------------------------- */
 
+static bool read_type(const char *text)
+{
+    bool is_quorum = strcmp(text, "quorum") == 0;
+
+    if (!is_quorum && strcmp(text, "classic") != 0)
+        tool_die("--type is quorum or classic, not '%s'", text);
+    return is_quorum;
+}
+
 static void read_options(struct options *o, int argc, char **argv)
 {
     static const struct option names[] = {
-        {"mode", 1, NULL, 'm'},  {"url", 1, NULL, 'u'},    {"type", 1, NULL, 't'},      {"bytes", 1, NULL, 'b'},
-        {"ms", 1, NULL, 's'},    {"jobs", 1, NULL, 'j'},   {"window", 1, NULL, 'w'},    {"consumers", 1, NULL, 'c'},
-        {NULL, 0, NULL, 0},
+        {"mode", 1, NULL, 'm'},   {"url", 1, NULL, 'u'},       {"type", 1, NULL, 't'},
+        {"bytes", 1, NULL, 'b'},  {"ms", 1, NULL, 's'},        {"jobs", 1, NULL, 'j'},
+        {"window", 1, NULL, 'w'}, {"consumers", 1, NULL, 'c'}, {NULL, 0, NULL, 0},
     };
     int name;
 
@@ -299,7 +295,7 @@ static void read_options(struct options *o, int argc, char **argv)
         switch (name) {
         case 'm': o->mode = optarg; break;
         case 'u': o->url = optarg; break;
-        case 't': o->is_quorum = strcmp(optarg, "quorum") == 0; break;
+        case 't': o->is_quorum = read_type(optarg); break;
         case 'b': o->bytes = tool_number("--bytes", optarg, 1, 1 << 24); break;
         case 's': o->ms = tool_number("--ms", optarg, 1, 600000); break;
         case 'j': o->jobs = tool_number("--jobs", optarg, 1, 100000000); break;
@@ -321,11 +317,11 @@ int main(int argc, char **argv)
         return 0;
     }
     if (strcmp(o.mode, "publish") == 0)
-        run_publish(&o);
+        run_publish(&o, o.window, 0);
     else if (strcmp(o.mode, "flow") == 0)
         run_flow(&o);
     else if (strcmp(o.mode, "idle") == 0)
-        run_idle(&o);
+        run_publish(&o, 1, o.jobs);
     else
         tool_die("--mode is publish, flow, idle or purge, not '%s'", o.mode);
     remove_queues(o.url);

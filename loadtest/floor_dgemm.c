@@ -54,8 +54,8 @@ int main(int argc, char **argv)
     cpu = tool_cpu_seconds() - cpu;
     printf("{\"calls\":%ld,\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"seconds_per_call\":%.9f,\"gflops\":%.1f,"
            "\"core\":\"%s\"}\n",
-           calls, seconds, cpu, seconds / (double)calls,
-           2e-9 * side[0] * side[1] * side[2] * (double)calls / seconds, openblas_get_corename());
+           calls, seconds, cpu, seconds / (double)calls, 2e-9 * side[0] * side[1] * side[2] * (double)calls / seconds,
+           openblas_get_corename());
     free(a);
     free(b);
     free(c);

@@ -71,21 +71,16 @@ def memory_mb(pid):
 
 
 class CpuMeter:
-    """CPU-seconds by role between start and stop. roles: {name: function that reads the seconds so far}."""
+    """CPU-seconds by role. roles: {name: function that reads the seconds so far}."""
 
     def __init__(self, roles):
         self._roles = roles
-        self._before = {}
 
     def start(self):
-        self._before = self._read()
-
-    def stop(self):
-        after = self._read()
-        return {name: after[name] - self._before[name] for name in self._roles}
-
-    def _read(self):
         return {name: read() for name, read in self._roles.items()}
+
+    def since(self, start):
+        return {name: read() - start[name] for name, read in self._roles.items()}
 
 
 class HostMeter:

@@ -40,10 +40,10 @@ class Report:
         """A verdict on the value itself. floor: what the bound was computed from, for the reader."""
         self._verdict(name, value, floor, value / floor if floor else None, value, "value", None, at_most)
 
-    def fact(self, name, value, floor):
+    def fact(self, name, value, floor=None):
         """A summary that no bound goes with."""
-        _print({"bench": self._bench, "summary": name, "value": value, "floor": floor, "ratio": value / floor,
-                "bound": None, "ok": None})
+        _print({"bench": self._bench, "summary": name, "value": value, "floor": floor,
+                "ratio": value / floor if floor else None, "bound": None, "ok": None})
 
     def _verdict(self, name, value, floor, ratio, judged, what, at_least, at_most):
         is_ok = judged >= at_least if at_most is None else judged <= at_most

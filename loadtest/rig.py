@@ -21,7 +21,7 @@ import measure
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(REPOSITORY, "tools"))
 
-from fleet.folder import Folder, Refused, free_port  # noqa: E402
+from fleet.folder import Folder, free_port  # noqa: E402
 from fleet.process import Process, Program  # noqa: E402
 from fleet.servers import RabbitMQ, Redis, clean_environment  # noqa: E402
 

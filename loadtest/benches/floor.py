@@ -14,16 +14,18 @@ from rig import QUEUE_TYPES, Process, Program, Rig, built, clean_environment, wa
 TINY_BYTES, LARGE_BYTES = 256, 16384  # a tiny job's message with its headers has about 256 bytes
 SLOTS = 2
 FLOW_JOBS, IDLE_JOBS = 10_000, 2_000
+SUMMARIES = (("publish_tiny", "per_second"), ("publish_tiny", "p99_ms"), ("publish_16k", "per_second"),
+             ("flow", "per_second"), ("flow", "broker_us"), ("idle", "p50_ms"), ("idle", "p99_ms"))
 
 
-def publish(rig, seconds, size=TINY_BYTES):
+def publish(rig, seconds, size):
     """64 confirms outstanding, for so long."""
     return _drive(rig, "--mode", "publish", "--ms", 1000 * seconds, "--bytes", size)
 
 
-def flow(rig, jobs, size=TINY_BYTES):
-    """The same, while as many prefetch-1 consumers as slots take the messages."""
-    return _drive(rig, "--mode", "flow", "--jobs", jobs, "--bytes", size, "--consumers", SLOTS)
+def flow(rig, jobs):
+    """The same with tiny messages, while as many prefetch-1 consumers as slots take them."""
+    return _drive(rig, "--mode", "flow", "--jobs", jobs, "--bytes", TINY_BYTES, "--consumers", SLOTS)
 
 
 def idle(rig, jobs):
@@ -66,11 +68,18 @@ def run(report, options):
     for queue_type in options.queue_types(QUEUE_TYPES):
         with Rig(queue_type) as rig:
             for _ in range(options.rounds):
-                for name, size in (("tiny", TINY_BYTES), ("16k", LARGE_BYTES)):
-                    report.measured(f"publish_{name}", queue_type=queue_type,
-                                    **drive.flat(publish(rig, options.run_seconds, size)))
-                report.measured("flow", queue_type=queue_type, **drive.flat(flow(rig, FLOW_JOBS)))
-                report.measured("idle", queue_type=queue_type, **drive.flat(idle(rig, IDLE_JOBS)))
+                _round(report, rig, options)
     with BareGateway() as http:
         for what in ("matrix", "hash"):
-            report.measured(f"http_{what}", **drive.flat(drive.wrk(http.port, what, 2, http.meter)))
+            report.measured(f"http_{what}", **drive.flat(drive.wrk(http.port, what, options.run_seconds, http.meter)))
+            report.fact(f"http_{what}_per_second", report.median(f"http_{what}", "per_second"))
+    for queue_type in options.queue_types(QUEUE_TYPES):
+        for what, field in SUMMARIES:
+            report.fact(f"{what}_{field}_{queue_type}", report.median(f"{what}_{queue_type}", field))
+
+
+def _round(report, rig, options):
+    report.measured(f"publish_tiny_{rig.queue_type}", **drive.flat(publish(rig, options.run_seconds, TINY_BYTES)))
+    report.measured(f"publish_16k_{rig.queue_type}", **drive.flat(publish(rig, options.run_seconds, LARGE_BYTES)))
+    report.measured(f"flow_{rig.queue_type}", **drive.flat(flow(rig, FLOW_JOBS)))
+    report.measured(f"idle_{rig.queue_type}", **drive.flat(idle(rig, IDLE_JOBS)))

@@ -33,7 +33,8 @@ def _idle(report, rig, worker, queue_type):
     for role, pid in pids.items():
         report.measured(f"{role}_after_5000_jobs_{queue_type}", **measure.memory_mb(pid))
     for role, limit in LIMITS_MB.items():
-        report.bounded(f"{role}_idle_rss_mb_{queue_type}", report.median(f"{role}_idle_{queue_type}", "rss_mb"), at_most=limit)
+        report.bounded(f"{role}_idle_rss_mb_{queue_type}", report.median(f"{role}_idle_{queue_type}", "rss_mb"),
+                       at_most=limit)
 
 
 def _queued(report, rig, queue_type):
@@ -44,8 +45,11 @@ def _queued(report, rig, queue_type):
         used.append(rig.redis_info("used_memory"))
         report.measured(f"gateway_{queued}_queued_{queue_type}", redis_bytes=used[-1],
                         **measure.memory_mb(rig.gateway.pid))
-    report.ratio(f"gateway_rss_mb_queued_{queue_type}", report.median(f"gateway_{QUEUED_JOBS}_queued_{queue_type}", "rss_mb"),
-                 report.median(f"gateway_{FIRST_JOBS}_queued_{queue_type}", "rss_mb"), at_most=FLAT)
+    idle_mb = report.median(f"gateway_idle_{queue_type}", "rss_mb")
+    first_mb, last_mb = (report.median(f"gateway_{queued}_queued_{queue_type}", "rss_mb")
+                         for queued in (FIRST_JOBS, QUEUED_JOBS))
+    report.ratio(f"gateway_rss_mb_queued_{queue_type}", last_mb, first_mb, at_most=FLAT)
+    report.fact(f"gateway_rss_mb_under_load_{queue_type}", last_mb, idle_mb)
     report.bounded(f"redis_bytes_per_pending_job_{queue_type}", (used[1] - used[0]) / (QUEUED_JOBS - FIRST_JOBS),
                    at_most=REDIS_BYTES)
 

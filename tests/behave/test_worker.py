@@ -48,7 +48,9 @@ class Bench:
         eventually(lambda: self.field(job, "state") == state, deadline, what=f"{job} {state}")
 
     def assert_all_acked(self, kind):
-        """Nothing waits, and with its consumers gone nothing comes back."""
+        """Nothing waits, also no duplicate in a delay queue, and with its consumers gone nothing comes back."""
+        queues = [kind] + [f"delay.{2 ** rung}" for rung in range(10)]
+        eventually(lambda: not any(self.ready(queue) for queue in queues), deadline=40, every=0.2)
         for worker in self.fleet.workers:
             worker.stop()
         assert self.ready(kind) == 0

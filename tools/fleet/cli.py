@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 import time
@@ -13,14 +14,14 @@ from fleet.scaler import STABILISATION_SECONDS
 from fleet.supervisor import REPOSITORY, Supervisor
 
 DEFAULT_DATA = os.path.join(REPOSITORY, ".millrace")
-DOWN_SECONDS = 100  # workers that finish their jobs, gateway, servers: all graces together
+SERVERS_DOWN_SECONDS = 60  # beyond the grace of the workers
 
 
 def main(arguments):
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except Refused as reason:
+    except (Refused, OSError) as reason:  # OSError: a data folder that cannot be written, a full disk
         print(f"millrace: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -39,7 +40,7 @@ def _parser():
                     help="worker processes, as many as the backlog asks for (default 1..CPUs)")
     up.add_argument("--slots", type=_slots, metavar="N", default=_number("MILLRACE_SLOTS", 1),
                     help="jobs that one worker runs at a time; 0: as many as CPUs (default 1)")
-    up.add_argument("--stabilise", type=float, metavar="SECONDS", default=STABILISATION_SECONDS,
+    up.add_argument("--stabilise", type=_seconds, metavar="SECONDS", default=STABILISATION_SECONDS,
                     help="a worker goes when none of the last SECONDS needed it (default %(default)g)")
     up.add_argument("--detach", action="store_true", help="return once it is ready; ./run down stops it")
     up.set_defaults(run=_up)
@@ -68,6 +69,12 @@ def _slots(text):
     if not text.isdecimal() or int(text) > 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of slots: 0 to 256")
     return int(text)
+
+
+def _seconds(text):
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return float(text)
 
 
 def _range(text):
@@ -132,14 +139,13 @@ def _up_detached(options):
         os.close(writer)
         os._exit(_supervise_detached(options))
     os.close(writer)
-    try:
-        with os.fdopen(reader, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                print(line, end="", flush=True)
-                if line.startswith("ready: "):
-                    return 0
-    except KeyboardInterrupt:
-        os.kill(child, signal.SIGTERM)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os.kill(child, signal.SIGTERM))
+    with os.fdopen(reader, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            print(line, end="", flush=True)
+            if line.startswith("ready: "):
+                return 0
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or 1
 
 
@@ -154,7 +160,7 @@ def _supervise_detached(options):
 
     try:
         _supervise(options, leave_terminal)
-    except Refused as reason:
+    except (Refused, OSError) as reason:
         _say(f"millrace: {reason}")
         return 1
     return 0
@@ -167,22 +173,23 @@ def _down(options):
     if not os.path.exists(folder.file("state.json")):
         print(f"nothing runs on {folder.path}")
         return 0
-    pid, start = folder.read().get("supervisor", (0, None))
+    state = folder.read()
+    pid, start = state.get("supervisor", (0, None))
     if folder.try_lock():
-        process.kill_recorded(folder.read().get("processes", {}).values())
+        process.kill_recorded(state.get("processes", {}).values())
         print(f"nothing runs on {folder.path}")
         return 0
     if start is None or process.start_time_of(pid) != start:
         raise Refused(f"{folder.file('lock')} is held, but not by the supervisor that state.json names")
     os.kill(pid, signal.SIGTERM)
-    _wait_for_end(folder, pid, start)
+    _wait_for_end(pid, start, state.get("grace_seconds", 0) + SERVERS_DOWN_SECONDS)
     print(f"stopped the fleet on {folder.path}")
     return 0
 
 
-def _wait_for_end(folder, pid, start):
-    deadline = time.monotonic() + DOWN_SECONDS
-    while not folder.try_lock():
+def _wait_for_end(pid, start, seconds):
+    deadline = time.monotonic() + seconds
+    while process.start_time_of(pid) == start:
         try:
             if time.monotonic() > deadline:
                 process.kill_recorded([(pid, start)])  # its children die with it

@@ -6,6 +6,7 @@
                               drain: SIGTERM; when it ends it is forgotten
 """
 
+import itertools
 import os
 import time
 from dataclasses import replace
@@ -93,19 +94,22 @@ class Pool:
         self._folder = folder
         self._program = program
         self._stabiliser = scaler.Stabiliser(stabilise_seconds)
-        self._numbers = 0
 
     def staying(self):
         return [worker for worker in self.workers if not worker.stopping]
 
     def grow_to(self, count):
         for _ in range(count - len(self.staying())):
-            self._numbers += 1
-            name = f"worker-{self._numbers}"
+            name = self._free_name()
             ready_file = self._folder.file("ready", name)
             env = {**self._program.env, "MILLRACE_READY_FILE": ready_file}
             program = replace(self._program, name=name, env=env, log=self._folder.file("log", f"{name}.log"))
             self.workers.append(Keeper(program, ready_file))
+
+    def _free_name(self):
+        """The lowest number nobody has: log files are used again and do not pile up."""
+        taken = {worker.program.name for worker in self.workers}
+        return next(name for name in map("worker-{}".format, itertools.count(1)) if name not in taken)
 
     def scale(self, stats, say):
         """One step of the local scaler, on a fresh answer of GET /stats."""

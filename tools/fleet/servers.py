@@ -128,7 +128,7 @@ def clean_environment():
 def known_settings(repository):
     """The names in the table of settings, which the daemons check their environment against."""
     with open(os.path.join(repository, "common", "settings.def"), encoding="utf-8") as file:
-        return set(re.findall(r'^SETTING\([^"]*"(MILLRACE_[A-Z_]+)"', file.read(), re.MULTILINE))
+        return set(re.findall(r'^SETTING\([^"]*"(MILLRACE_[A-Z0-9_]+)"', file.read(), re.MULTILINE))
 
 
 def _ask(port, question):

@@ -57,6 +57,7 @@ class Supervisor:
     def run(self, on_ready):
         """Returns when all is down again. on_ready(url) is called once it serves."""
         self._folder.open()
+        self._folder.state["grace_seconds"] = grace_seconds()  # `down` is as patient
         process.adopt_orphans()
         self._listen_to_signals()
         try:
@@ -234,8 +235,7 @@ class Supervisor:
             self._say("stopping; running jobs may finish (again: at once)")
         stages = [[keeper] for keeper in reversed(self._keepers)]  # the gateway first, epmd last
         if self._pool:
-            grace = int(os.environ.get("MILLRACE_GRACE_SECONDS", "30")) + 10
-            self._stop_all(self._pool.workers, grace, asked)
+            self._stop_all(self._pool.workers, self._folder.state["grace_seconds"], asked)
         for stage in stages:
             self._stop_all(stage, 20, asked)
         process.kill_orphans()
@@ -256,6 +256,12 @@ class Supervisor:
             self._sleep(TICK_SECONDS)
         for keeper in keepers:
             keeper.kill()
+
+
+def grace_seconds():
+    """What workers may take after SIGTERM, and some more to hand their jobs back."""
+    text = os.environ.get("MILLRACE_GRACE_SECONDS", "")
+    return (int(text) if text.isdecimal() else 30) + 10
 
 
 def _tail(path, lines=8):
