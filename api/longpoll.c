@@ -3,7 +3,9 @@
  *
  * The store is asked and, where the call may wait, told in the same script to
  * watch; it then names each watched job that ended to every gateway. A tree by
- * id finds who waits for it here; several may wait for one job.
+ * id finds who waits for it here; several may wait for one job. The end is told
+ * on another connection than the answer, and may overtake it: so a call is in
+ * the tree before it asks, and asks again when its job ended meanwhile.
  */
 #include <search.h>
 #include <stdlib.h>
@@ -17,13 +19,15 @@
 /* One call, from its end of body to its answer: the request's state. */
 struct waiter {
     char                   id[JOB_ID_BYTES]; /* first: the tree compares by it */
-    bool                   is_waiting;       /* in the tree, with the timer running */
+    bool                   is_in_tree;
+    bool                   is_asking; /* an answer of the store is under way */
+    bool                   has_ended; /* the job ended while it was */
     const struct longpoll *poll;
     struct waiter         *same; /* next one who waits for this id */
     struct longpolls      *set;
     struct request        *request;
     int64_t                until_ms; /* mono; 0: answers with what there is */
-    uv_timer_t             timer;
+    uv_timer_t             timer;    /* active while it waits */
 };
 
 struct longpolls {
@@ -48,23 +52,13 @@ void longpolls_free(struct longpolls *set) { free(set); }
 
 static int compare(const void *a, const void *b) { return memcmp(a, b, JOB_ID_BYTES - 1); }
 
-/* Takes all who wait for id out of the tree. */
-static struct waiter *take(struct longpolls *set, const char *id)
-{
-    struct waiter **node = tfind(id, &set->tree, compare);
-    struct waiter  *first = node ? *node : NULL;
-
-    if (first)
-        tdelete(first, &set->tree, compare);
-    return first;
-}
-
 static void insert(struct waiter *w)
 {
     struct waiter **node = tsearch(w, &w->set->tree, compare);
 
     if (!node)
         abort(); /* out of memory */
+    w->is_in_tree = true;
     w->same = NULL;
     if (*node != w) {
         w->same = (*node)->same;
@@ -72,16 +66,48 @@ static void insert(struct waiter *w)
     }
 }
 
+/* Takes all who wait for id out of the tree: a list by same. */
+static struct waiter *take(struct longpolls *set, const char *id)
+{
+    struct waiter **node = tfind(id, &set->tree, compare);
+    struct waiter  *first = node ? *node : NULL;
+
+    if (first)
+        tdelete(first, &set->tree, compare);
+    for (struct waiter *each = first; each; each = each->same)
+        each->is_in_tree = false;
+    return first;
+}
+
+/* Takes this one out; the others who wait for its id go back. */
+static void leave(struct waiter *w)
+{
+    struct waiter *next;
+
+    if (!w->is_in_tree)
+        return;
+    for (struct waiter *each = take(w->set, w->id); each; each = next) {
+        next = each->same;
+        if (each != w)
+            insert(each);
+    }
+}
+
+static void count(struct longpolls *set, int change) { series_set(set->gauge, set->count += change); }
+
 static void ask(struct waiter *w);
 
-/* The waiter has left the tree: it asks again, for the last time if is_last. */
+/* Something happened to the job or the time: asks again, for the last time if is_last. */
 static void wake(struct waiter *w, bool is_last)
 {
-    uv_timer_stop(&w->timer);
-    w->is_waiting = false;
-    series_set(w->set->gauge, --w->set->count);
     if (is_last)
         w->until_ms = 0;
+    if (w->is_asking) {
+        w->has_ended = true;
+        return;
+    }
+    uv_timer_stop(&w->timer);
+    count(w->set, -1);
     ask(w);
 }
 
@@ -93,33 +119,20 @@ static void wake_list(struct waiter *w, bool is_last)
     }
 }
 
+/* Who asks anew goes back into the tree, so the old tree is taken apart first. */
 static void wake_all(struct longpolls *set, bool is_last)
 {
-    while (set->tree)
-        wake_list(take(set, (*(struct waiter **)set->tree)->id), is_last);
-}
+    struct waiter *all = NULL;
 
-static void on_timer(uv_timer_t *timer)
-{
-    struct waiter *w = timer->data, *next;
+    while (set->tree) {
+        struct waiter *first = take(set, (*(struct waiter **)set->tree)->id), *last = first;
 
-    /* Those who wait on for the same id go back into the tree. */
-    for (struct waiter *each = take(w->set, w->id); each; each = next) {
-        next = each->same;
-        if (each != w)
-            insert(each);
+        while (last->same)
+            last = last->same;
+        last->same = all;
+        all = first;
     }
-    wake(w, true);
-}
-
-static void wait_for_end(struct waiter *w)
-{
-    int64_t left = w->until_ms - mono_ms();
-
-    w->is_waiting = true;
-    uv_timer_start(&w->timer, on_timer, left > 0 ? (uint64_t)left : 0, 0);
-    insert(w);
-    series_set(w->set->gauge, ++w->set->count);
+    wake_list(all, is_last);
 }
 
 void longpolls_ended(struct longpolls *set, const char *id)
@@ -134,21 +147,49 @@ void longpolls_finish(struct longpolls *set) { wake_all(set, true); }
 
 /* ---- one call ------------------------------------------------------------------ */
 
+static void on_timer(uv_timer_t *timer)
+{
+    leave(timer->data);
+    wake(timer->data, true);
+}
+
+static void wait_for_end(struct waiter *w)
+{
+    int64_t left = w->until_ms - mono_ms();
+
+    uv_timer_start(&w->timer, on_timer, left > 0 ? (uint64_t)left : 0, 0);
+    count(w->set, 1);
+}
+
 static void on_reply(void *ctx, const struct store_reply *reply)
 {
     struct waiter *w = ctx;
+    bool           is_open = reply->answer == STORE_OK && !job_state_is_terminal(reply->record->state);
 
-    if (reply->answer == STORE_GONE)
-        answer_no_job(w->request, w->id);
-    else if (reply->answer != STORE_OK)
-        answer_store_trouble(w->request, reply->answer);
-    else if (w->until_ms && !w->set->gw->is_stopping && !job_state_is_terminal(reply->record->state))
+    w->is_asking = false;
+    if (is_open && w->has_ended) {
+        ask(w);
+    } else if (is_open && w->until_ms && !w->set->gw->is_stopping) {
         wait_for_end(w);
-    else
-        w->poll->answer(w->request, reply);
+    } else {
+        leave(w);
+        if (reply->answer == STORE_OK)
+            w->poll->answer(w->request, reply);
+        else if (reply->answer == STORE_GONE)
+            answer_no_job(w->request, w->id);
+        else
+            answer_store_trouble(w->request, reply->answer);
+    }
 }
 
-static void ask(struct waiter *w) { w->poll->ask(w->set->gw->store, w->id, w->until_ms > 0, on_reply, w); }
+static void ask(struct waiter *w)
+{
+    w->is_asking = true;
+    w->has_ended = false;
+    if (w->until_ms && !w->is_in_tree)
+        insert(w);
+    w->poll->ask(w->set->gw->store, w->id, w->until_ms > 0, on_reply, w);
+}
 
 static enum err read_wait(struct request *r, int64_t *wait_ms, struct fault *why)
 {

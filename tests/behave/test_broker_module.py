@@ -464,6 +464,11 @@ def test_broker__stops_within_a_second_while_the_broker_is_frozen(servers, make_
         servers.rabbitmq.sigcont()
 
 
+def test_broker__finds_its_broker_by_name(servers, make_driver):
+    driver = make_driver(servers.amqp_url.replace("127.0.0.1", "localhost")).up()
+    assert driver.outcome() == "confirmed"
+
+
 # ---- peers that are no broker ----
 
 @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"AMQP\0\0\x09\x01", b"\1\0\0\0\0\0\5ab",
