@@ -11,7 +11,7 @@ struct msg *msg_new(void)
 {
     struct msg *m = xcalloc(1, sizeof *m);
 
-    atomic_init(&m->refs, 1);
+    m->refs = 1;
     m->params = xstrdup("{}");
     return m;
 }
@@ -20,7 +20,7 @@ struct msg *msg_dup(const struct msg *m)
 {
     struct msg *copy = xmemdup(m, sizeof *m);
 
-    atomic_init(&copy->refs, 1);
+    copy->refs = 1;
     copy->params = xstrdup(m->params);
     copy->body = m->body_len ? xmemdup(m->body, m->body_len) : NULL;
     return copy;
@@ -28,13 +28,13 @@ struct msg *msg_dup(const struct msg *m)
 
 struct msg *msg_ref(struct msg *m)
 {
-    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+    m->refs++;
     return m;
 }
 
 void msg_free(struct msg *m)
 {
-    if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) > 1)
+    if (!m || --m->refs > 0)
         return;
     free(m->params);
     free(m->body);

@@ -9,7 +9,6 @@
 #ifndef MILLRACE_MSG_H
 #define MILLRACE_MSG_H
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,10 +21,9 @@
 #define TRACEPARENT_BYTES 64
 #define CONTENT_TYPE_BYTES 128
 
-/* Shared between the loop and the broker's thread, so: filled in by its maker,
- * and read only once it has been handed to broker_publish. */
+/* Filled in by its maker, and only read once it has been handed to broker_publish. */
 struct msg {
-    atomic_int refs;            /* msg_ref and msg_free alone touch it */
+    int     refs;               /* msg_ref and msg_free alone touch it */
     char    id[JOB_ID_BYTES];   /* "" when the message had no usable message-id */
     char    kind[KIND_BYTES];
     char    content_type[CONTENT_TYPE_BYTES];

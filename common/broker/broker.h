@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* broker.h - RabbitMQ, seen from an event loop that must never block.
  *
- * librabbitmq blocks, so it lives in one thread of its own, which alone touches
- * its two connections (publish, consume); nothing else includes amqp.h. Calls
- * below come from the loop's thread and return at once; every callback runs on
- * the loop's thread. Reconnects, the topology (work, delay and dead queues),
- * heartbeats, windows and the watchdog over calls that hang are its own affair.
+ * The library's own I/O can hang for ever, so only its codec is used, here and
+ * nowhere else; two connections (publish, consume) live on the caller's loop.
+ * Calls return at once; every callback comes from the loop, never from inside
+ * a call but broker_stop. Reconnects, the topology (work, delay and dead
+ * queues), heartbeats and windows are its own affair.
  *
  * Order of calls:
  *   1. broker_start, once           4. broker_ack / broker_nack per delivery
@@ -81,14 +81,16 @@ struct broker_config {
     int                channels;     /* consuming channels, numbered from 0; 0: no consuming connection */
 };
 
-/* Starts the thread and the first connects. events and the strings in config
+/* Starts the first connects. events and the strings in config
  * are borrowed until broker_stop. ERR_CONFIG when the URL cannot be read. */
 enum err broker_start(uv_loop_t *loop, const struct broker_config *config,
                       const struct broker_events *events, void *ctx, struct broker **out,
                       struct fault *why) MUST_CHECK;
 
-/* Ends the thread (within a second: a hanging connection is shut down) and frees b. Publishes under
- * way get BROKER_UNKNOWN, from inside this call. Accepts NULL. */
+/* Says goodbye to the broker, so that acks made before arrive (half a second at
+ * most, also when it hangs), and frees b, its handles with the loop's next turn.
+ * Publishes under way are answered from inside this call: BROKER_UNKNOWN, or
+ * BROKER_DOWN when they had not been sent. Accepts NULL. */
 void broker_stop(struct broker *b);
 
 typedef void broker_publish_fn(void *ctx, enum broker_outcome outcome);
@@ -96,7 +98,7 @@ typedef void broker_publish_fn(void *ctx, enum broker_outcome outcome);
 /* Publishes m: persistent, mandatory, with confirm; many may be outstanding. m
  * is borrowed (a reference is taken) and must not be changed any more. done is
  * called once, on the loop, never from inside this call, at the latest after
- * deadline_ms, also while the thread hangs in the library.
+ * deadline_ms.
  * rung: for BROKER_TO_DELAY, else ignored. */
 void broker_publish(struct broker *b, struct msg *m, enum broker_target to, int rung,
                     int64_t deadline_ms, broker_publish_fn *done, void *ctx);

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* broker_impl.h - the inside of common/broker, for its own files alone.
  *
- *   loop's thread                      |  broker's thread
- *   broker.c   the public calls        |  thread.c    poll, commands, retries
- *   loop.c     answers, deadlines,     |  conn.c      connect, login, heartbeat, loss
- *              watchdog                |  frames.c    bytes <-> frames, on a socket that never blocks
- *        \                             |  control.c   one channel per connection: topology, depths
- *         \__ notes, both ways, in     |  topology.c  what is declared
- *             batches, under one lock  |  publish.c   windows, tags, confirms, returns
- *                                      |  consume.c   channels, consumers, deliveries
- *                                      |  wire.c      struct msg <-> properties and headers
+ *   broker.c    the public calls, start and stop
+ *   loop.c      turns of the loop: clocks, answers, deadlines
+ *   conn.c      connect, heartbeat, loss;   login.c: the handshake
+ *   frames.c    bytes <-> frames, on a socket that never blocks
+ *   control.c   one channel per connection: topology, depths
+ *   topology.c  what is declared
+ *   publish.c   windows, tags, confirms, returns
+ *   consume.c   channels, consumers, deliveries
+ *   wire.c      struct msg <-> properties and headers
  *
  * librabbitmq serves as the codec of AMQP (methods, properties, tables, URL).
  * Its own I/O is not used: a publish by it can hang for ever (a full socket, a
- * stopped broker), costs three system calls, and one property table that it
- * cannot decode ends the connection again and again. Here one send carries
- * whatever has gathered, and nothing waits but poll and the resolver.
+ * stopped broker), it costs three system calls, and one property table that it
+ * cannot decode ends the connection again and again. Without it nothing here
+ * waits for anything, so there is no thread to hand things to either: a job
+ * costs one recv and one send, shared with all others of the same turn.
+ *
+ * A turn: read a socket or see which clock is due; hand the answers that came
+ * of it to the callbacks; send what they and the windows allow, at once.
  */
 #ifndef MILLRACE_BROKER_IMPL_H
 #define MILLRACE_BROKER_IMPL_H
@@ -23,9 +27,6 @@
 #include <amqp.h>
 #include <amqp_framing.h>
 #include <netdb.h>
-#include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 
 #include "common/broker/broker.h"
 #include "common/buf.h"
@@ -34,24 +35,20 @@
 #define FRAME_MAX 131072
 #define BODY_MAX (8u << 20) /* bytes of a delivery that are kept */
 
-/* ---- notes: what the two threads tell each other ---- */
+/* ---- notes: what will be told at the end of the turn, so that no callback
+ * runs inside of a call or in the middle of a frame ---- */
 
 enum note_type {
-    NOTE_PUBLISH, /* a struct request: there to be sent, back with its outcome */
-    /* to the broker's thread */
-    NOTE_CONSUME, NOTE_UNCONSUME, NOTE_ACK, NOTE_NACK, NOTE_REQUEUE, NOTE_ASK_DEPTHS,
-    /* to the loop */
+    NOTE_PUBLISHED, /* a struct request with its outcome */
     NOTE_PUBLISHER, NOTE_CONSUMER, NOTE_READY, NOTE_LOST, NOTE_CONSUMING, NOTE_IDLE, NOTE_DELIVERY, NOTE_DEPTHS,
 };
 
 struct note {
-    struct note   *next;
-    enum note_type type;
-    int            channel;
-    int            kind;
-    bool           flag;       /* PUBLISHER, CONSUMER: is up; IDLE: by the broker */
-    uint64_t       generation;
-    uint64_t       tag;
+    struct note     *next;
+    enum note_type   type;
+    int              channel;
+    int              kind;
+    bool             flag;     /* PUBLISHER, CONSUMER: is up; IDLE: by the broker */
     struct delivery *delivery; /* owned */
     int64_t         *ready;    /* owned */
 };
@@ -61,49 +58,46 @@ struct notes {
 };
 
 void         notes_push(struct notes *n, struct note *taken);
-void         notes_append(struct notes *n, struct notes *more); /* more is empty then */
-struct note *notes_pop(struct notes *n);                        /* NULL when empty */
+struct note *notes_pop(struct notes *n); /* NULL when empty */
 struct note *note_new(enum note_type type, int channel);
 void         note_free(struct note *n); /* with what it carries; not a struct request */
 
-/* One publish. The loop makes and frees it; in between the broker's thread has
- * it and returns it once, whatever happens. Who gets to move `state` out of
- * REQUEST_WAITS decides what an expired deadline means.
- *
- *   WAITS --thread: encoded--> SENT --loop: deadline--> EXPIRED (its confirm is of no use any more)
- *     \-----loop: deadline---> GIVEN_UP (never sent)
- */
-enum request_state { REQUEST_WAITS, REQUEST_SENT, REQUEST_GIVEN_UP, REQUEST_EXPIRED };
+/* One publish, from the call until its fate is known: a deadline answers it,
+ * but does not end it. */
+enum request_state {
+    REQUEST_WAITS, /* for the window; after its deadline it will not be sent */
+    REQUEST_SENT,  /* outstanding */
+    REQUEST_ENDED, /* its note is under way */
+};
 
 struct request {
-    struct note        note; /* first, so that a request travels as a note */
-    struct msg        *msg;  /* our reference */
-    enum broker_target to;
-    int                rung;
-    int                kind; /* BROKER_TO_WORK and _DELAY: only the name counts; unused otherwise */
-    atomic_int         state;
+    struct note         note; /* first, so that a request travels as a note */
+    enum request_state  state;
+    struct msg         *msg;  /* our reference; NULL once answered */
+    enum broker_target  to;
+    int                 rung;
     enum broker_outcome outcome;
+    broker_publish_fn  *done; /* NULL once called */
+    void               *ctx;
+    int64_t             deadline_ms;
+    struct request     *sooner, *later;
 
-    /* the loop's */
-    broker_publish_fn *done; /* NULL once called */
-    void              *ctx;
-    int64_t            deadline_ms;
-    struct request    *sooner, *later;
-
-    /* the broker thread's, while outstanding */
+    /* while outstanding */
     uint64_t        tag;
-    size_t          bytes;
-    bool            is_counted, is_returned;
+    size_t          bytes;      /* about what it takes of the window */
+    bool            is_counted; /* in the window */
+    bool            is_returned;
     struct request *older, *newer, *bucket_next;
 };
 
-/* ---- the broker's thread ---- */
+/* ---- the connections ---- */
 
 enum { CONN_PUBLISH, CONN_CONSUME, CONN_COUNT };
 
 enum conn_state {
     CONN_UNUSED,  /* no consuming channels wanted */
     CONN_DOWN,    /* waits until wake_ms, then connects */
+    CONN_RESOLVE, /* the host's name, by libuv's threads */
     CONN_CONNECT, /* a TCP connect is under way */
     CONN_LOGIN,   /* start, tune, open */
     CONN_OPEN,    /* logged in; is_up once the topology stands */
@@ -129,7 +123,10 @@ struct conn {
     int             role;
     enum conn_state state;
     int             fd;
-    short           events; /* for poll */
+    uv_poll_t      *poll;           /* of fd; frees itself when closed */
+    int             events;         /* UV_READABLE, UV_WRITABLE: wanted */
+    int             watched;        /* and what poll is set to */
+    struct lookup  *lookup;         /* while CONN_RESOLVE */
     bool            is_up, is_blocked;
     int             failures;
     int64_t         wake_ms;            /* end of this state's patience; INT64_MAX: none */
@@ -194,65 +191,46 @@ struct broker {
     char                       *url;    /* owned: account points into it */
     struct amqp_connection_info account;
 
-    /* the loop's */
-    uv_loop_t  *loop;
-    uv_async_t  async;
-    uv_idle_t   turn;        /* runs once after calls were made: hands them over */
-    uv_timer_t  deadlines, watchdog;
-    int         handles;     /* not yet closed */
-    struct notes outgoing;   /* calls made in this turn of the loop */
-    struct notes refused;    /* requests to be answered BROKER_DOWN in the next turn */
-    struct notes inbox;      /* answers being delivered */
-    struct request *soonest, *latest;
-    int64_t     armed_ms;    /* the deadline timer's next call, INT64_MAX when idle */
-    int64_t     unanswered;
-    bool        publisher_is_up, consumer_is_up, is_stopped;
-    uint64_t   *generations; /* owned: of each channel, as last told; 0: lost */
+    uv_loop_t    *loop;
+    uv_idle_t     turn;        /* runs once, after calls were made or answers were left */
+    uv_timer_t    clock;
+    int           handles;     /* not yet closed */
+    int64_t       armed_ms;    /* when clock rings, INT64_MAX: never */
+    int64_t       now_ms;      /* at the start of this turn */
+    uint64_t      dice;
+    bool          publisher_is_up, consumer_is_up; /* as told */
+    bool          is_stopped;
 
-    /* shared, under lock; what the thread sleeps on is wake_fd */
-    pthread_mutex_t lock;
-    struct notes    commands, answers;
-    bool            thread_sleeps, stop_wanted, is_ended, is_abandoned;
-    pthread_cond_t  ended;           /* signalled with is_ended */
-    int             fds[CONN_COUNT]; /* for shutdown by the loop; -1: none */
-    int             wake_fd;
-    _Atomic int64_t busy_since_ms;   /* mono; 0 while the thread sleeps */
+    struct notes    said;      /* to be told at the end of the turn */
+    struct request *soonest, *latest; /* not yet answered, by deadline */
+    int64_t         unanswered;
 
-    /* the thread's */
-    pthread_t       thread;
-    struct conn     conns[CONN_COUNT];
+    struct conn      conns[CONN_COUNT];
     struct publisher publisher;
     struct consumer  consumer;
-    struct notes    said;            /* answers gathered in this turn */
-    int64_t         now_ms;          /* at the start of this turn */
-    uint64_t        dice;
-    bool            stop_seen;
 };
 
 /* loop.c */
-void loop_deliver(struct broker *b);               /* inbox to callbacks, until empty or stopped */
+void loop_begin_turn(struct broker *b);            /* what time is it? */
+void loop_end_turn(struct broker *b);              /* tells, sends, sets the clock; b may be stopped afterwards */
+void loop_want_turn(struct broker *b);             /* one more, before the loop sleeps */
+void loop_say(struct broker *b, struct note *taken);
+void loop_say_flag(struct broker *b, enum note_type type, bool flag);
+double loop_dice(struct broker *b);                /* in [0, 1) */
 void loop_add_deadline(struct broker *b, struct request *r);
 void loop_end_request(struct broker *b, struct request *r, enum broker_outcome outcome);
+void loop_tell(struct broker *b);                  /* all that was said */
 void request_free(struct request *r);
-void loop_on_async(uv_async_t *async);
-void loop_on_deadline(uv_timer_t *timer);
-void loop_on_watchdog(uv_timer_t *timer);
-void loop_shut_down(struct broker *b); /* ends whatever the thread waits for on a socket */
-
-/* thread.c */
-void *thread_main(void *broker);
-void  thread_say(struct broker *b, struct note *taken); /* goes to the loop at the end of the turn */
-void  thread_say_flag(struct broker *b, enum note_type type, bool flag);
-double thread_dice(struct broker *b);                   /* in [0, 1) */
 
 /* conn.c */
 void conn_init(struct conn *c, struct broker *b, int role);
 void conn_fini(struct conn *c);
-void conn_on_poll(struct conn *c, short revents);
 void conn_on_time(struct conn *c);      /* whatever is due by now */
 int64_t conn_wake_ms(const struct conn *c);
-void conn_close(struct conn *c);        /* orderly, at the very end */
+void conn_flush(struct conn *c);        /* sends what waits; sets what to poll for */
+void conn_goodbye(struct broker *b);    /* closes both, in order where the broker answers; waits for a moment */
 void conn_topology_stands(struct conn *c);
+const char *conn_role_name(const struct conn *c);
 /* Drops the connection; reason is logged, and a new attempt follows. */
 void conn_fail(struct conn *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -266,6 +244,10 @@ struct frame {
 };
 
 void conn_on_frame(struct conn *c, const struct frame *f);
+
+/* login.c */
+void login_on_start(struct conn *c);
+void login_on_tune(struct conn *c, const amqp_connection_tune_t *tune);
 
 /* frames.c */
 void frames_method(struct conn *c, int channel, amqp_method_number_t method, void *decoded);
@@ -299,6 +281,7 @@ const char *topology_dead_queue(void);
 void publish_start(struct conn *c);     /* the topology stands: confirm.select */
 void publish_stop(struct broker *b);    /* the connection is gone */
 void publish_take(struct broker *b, struct request *taken);
+void publish_expire(struct broker *b, struct request *r); /* its deadline was answered */
 void publish_set_blocked(struct conn *c, bool is_blocked);
 void publish_on_method(struct conn *c, const struct frame *f);
 void publish_on_content(struct conn *c, const struct frame *f);
@@ -310,7 +293,10 @@ void consume_stop(struct broker *b);
 void consume_topology_stands(struct conn *c);
 void consume_on_method(struct conn *c, const struct frame *f);
 void consume_on_content(struct conn *c, const struct frame *f);
-void consume_on_command(struct broker *b, const struct note *n);
+void consume_begin(struct broker *b, int channel, int kind);
+void consume_end(struct broker *b, int channel);
+void consume_ack(struct broker *b, const struct delivery *d);
+void consume_nack(struct broker *b, const struct delivery *d, bool requeue);
 void consume_on_time(struct conn *c);
 int64_t consume_wake_ms(const struct broker *b);
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn.c - one connection: connect, login, heartbeats, loss, and again.
  *
- *   DOWN -> CONNECT -> LOGIN (start, tune, open) -> OPEN -> topology stands: is_up
- *    ^__________\__________\_________________________\______ conn_fail
+ *   DOWN -> RESOLVE -> CONNECT -> LOGIN (start, tune, open) -> OPEN -> topology stands: is_up
+ *    ^_________\__________\__________\_________________________\______ conn_fail
  *
- * Each state has its patience. The login announces the capabilities that make
- * the broker tell us of cancelled consumers and of being blocked.
+ * Each state has its patience.
  */
-#include "broker_impl.h"
+#include "common/broker/broker_impl.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 #define CONNECT_MS 5000     /* also for the login */
@@ -26,9 +27,15 @@
 #define STABLE_MS 10000     /* a connection that lived so long begins its backoff anew */
 #define BACKOFF_BASE_MS 50
 #define BACKOFF_CAP_MS 3000
+#define GOODBYE_MS 400      /* for the broker's answer to connection.close */
 #define SILENCE_MS 15000    /* TCP_USER_TIMEOUT: written, but not taken by the peer */
 
-static const char *const role_names[CONN_COUNT] = {"publish", "consume"};
+struct lookup {
+    uv_getaddrinfo_t request; /* first */
+    struct conn     *conn;    /* NULL: nobody waits for the answer */
+};
+
+const char *conn_role_name(const struct conn *c) { return c->role == CONN_PUBLISH ? "publish" : "consume"; }
 
 void conn_init(struct conn *c, struct broker *b, int role)
 {
@@ -48,23 +55,27 @@ void conn_fini(struct conn *c)
     empty_amqp_pool(&c->pool);
 }
 
-/* Tells the loop's watchdog which socket it may shut down; -1: none. */
-static void lend_fd(struct conn *c, int fd)
-{
-    pthread_mutex_lock(&c->b->lock);
-    c->b->fds[c->role] = fd;
-    pthread_mutex_unlock(&c->b->lock);
-    c->fd = fd;
-}
+static void free_poll(uv_handle_t *poll) { free(poll); }
 
 static void close_socket(struct conn *c)
 {
-    int fd = c->fd;
-
-    if (fd < 0)
+    if (c->fd < 0)
         return;
-    lend_fd(c, -1);
-    close(fd);
+    uv_close((uv_handle_t *)c->poll, free_poll);
+    close(c->fd);
+    c->poll = NULL;
+    c->fd = -1;
+}
+
+/* What a connect needs and an established connection does not. */
+static void forget_addresses(struct conn *c)
+{
+    if (c->addresses)
+        freeaddrinfo(c->addresses);
+    c->addresses = c->address = NULL;
+    if (c->lookup)
+        c->lookup->conn = NULL;
+    c->lookup = NULL;
 }
 
 static int64_t backoff_ms(struct conn *c)
@@ -76,7 +87,7 @@ static int64_t backoff_ms(struct conn *c)
     if (c->failures < 6)
         wait = BACKOFF_BASE_MS << c->failures;
     c->failures++;
-    return (int64_t)((double)wait * (0.5 + thread_dice(c->b) / 2));
+    return (int64_t)((double)wait * (0.5 + loop_dice(c->b) / 2));
 }
 
 void conn_fail(struct conn *c, const char *fmt, ...)
@@ -90,12 +101,10 @@ void conn_fail(struct conn *c, const char *fmt, ...)
     vsnprintf(reason, sizeof reason, fmt, args);
     va_end(args);
     if (!is_ending)
-        log_event(LOG_WARN, "broker-connection-lost", "connection=%s retry_ms=%lld reason=\"%s\"", role_names[c->role],
+        log_event(LOG_WARN, "broker-connection-lost", "connection=%s retry_ms=%lld reason=\"%s\"", conn_role_name(c),
                   (long long)wait, reason);
     close_socket(c);
-    if (c->addresses)
-        freeaddrinfo(c->addresses);
-    c->addresses = c->address = NULL;
+    forget_addresses(c);
     c->state = is_ending ? CONN_UNUSED : CONN_DOWN;
     c->wake_ms = is_ending ? INT64_MAX : c->b->now_ms + wait;
     c->heartbeat_ms = 0;
@@ -120,6 +129,17 @@ static void set_options(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof silence_ms);
 }
 
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void watch(struct conn *c, int fd)
+{
+    c->fd = fd;
+    c->poll = xcalloc(1, sizeof *c->poll);
+    c->poll->data = c;
+    c->watched = 0;
+    uv_poll_init(c->b->loop, c->poll, fd);
+}
+
 /* Starts a connect to this or a following address; none left: fails with why. */
 static void try_address(struct conn *c, int why)
 {
@@ -132,9 +152,9 @@ static void try_address(struct conn *c, int why)
         }
         set_options(fd);
         if (connect(fd, c->address->ai_addr, c->address->ai_addrlen) == 0 || errno == EINPROGRESS) {
-            lend_fd(c, fd);
+            watch(c, fd);
             c->state = CONN_CONNECT;
-            c->events = POLLOUT;
+            c->events = UV_WRITABLE;
             c->wake_ms = c->b->now_ms + CONNECT_MS;
             return;
         }
@@ -144,21 +164,53 @@ static void try_address(struct conn *c, int why)
     conn_fail(c, "connect to %s port %d: %s", c->b->account.host, c->b->account.port, strerror(why));
 }
 
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
+{
+    struct lookup *l = (struct lookup *)request;
+    struct conn   *c = l->conn;
+
+    free(l);
+    if (!c) { /* it took so long that nobody waits for it any more */
+        uv_freeaddrinfo(addresses);
+        return;
+    }
+    loop_begin_turn(c->b);
+    c->lookup = NULL;
+    if (status < 0) {
+        conn_fail(c, "resolve %s: %s", c->b->account.host, uv_strerror(status));
+    } else {
+        c->addresses = c->address = addresses;
+        try_address(c, EADDRNOTAVAIL);
+    }
+    loop_end_turn(c->b);
+}
+
+/* An address is read at once; a name costs libuv's threads, which are not
+ * started before somebody wants them. */
 static void start_connect(struct conn *c)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     char            port[8];
     int             status;
 
     snprintf(port, sizeof port, "%d", c->b->account.port);
-    status = getaddrinfo(c->b->account.host, port, &hints, &c->addresses);
-    if (status != 0) {
-        c->addresses = NULL;
-        conn_fail(c, "resolve %s: %s", c->b->account.host, gai_strerror(status));
+    if (getaddrinfo(c->b->account.host, port, &hints, &c->addresses) == 0) {
+        c->address = c->addresses;
+        try_address(c, EADDRNOTAVAIL);
         return;
     }
-    c->address = c->addresses;
-    try_address(c, EADDRNOTAVAIL);
+    c->addresses = NULL;
+    hints.ai_flags = AI_NUMERICSERV;
+    c->state = CONN_RESOLVE;
+    c->wake_ms = c->b->now_ms + CONNECT_MS;
+    c->lookup = xcalloc(1, sizeof *c->lookup);
+    c->lookup->conn = c;
+    status = uv_getaddrinfo(c->b->loop, &c->lookup->request, on_resolved, c->b->account.host, port, &hints);
+    if (status < 0) {
+        free(c->lookup);
+        c->lookup = NULL;
+        conn_fail(c, "resolve %s: %s", c->b->account.host, uv_strerror(status));
+    }
 }
 
 static void try_next_address(struct conn *c, int why)
@@ -179,75 +231,16 @@ static void end_connect(struct conn *c)
         try_next_address(c, error);
         return;
     }
-    freeaddrinfo(c->addresses);
-    c->addresses = c->address = NULL;
+    forget_addresses(c);
     c->state = CONN_LOGIN;
-    c->events = POLLIN;
+    c->events = UV_READABLE;
     c->heard_ms = c->spoke_ms = c->b->now_ms;
     c->wake_ms = c->b->now_ms + CONNECT_MS;
     c->frame_max = FRAME_MAX;
     frames_protocol_header(c);
 }
 
-/* ---- login ---- */
-
-static amqp_table_entry_t entry_bool(const char *key)
-{
-    return (amqp_table_entry_t){.key = bytes_of(key), .value = {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1}};
-}
-
-static amqp_table_entry_t entry_text(const char *key, const char *text)
-{
-    return (amqp_table_entry_t){.key = bytes_of(key),
-                                .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = bytes_of(text)}};
-}
-
-static void on_start(struct conn *c)
-{
-    const struct amqp_connection_info *account = &c->b->account;
-    amqp_table_entry_t capabilities[] = {
-        entry_bool("consumer_cancel_notify"), entry_bool("connection.blocked"), entry_bool("basic.nack"),
-        entry_bool("publisher_confirms"), entry_bool("authentication_failure_close"),
-    };
-    char                       name[128], response[2048];
-    amqp_table_entry_t         properties[4];
-    amqp_connection_start_ok_t ok = {.mechanism = bytes_of("PLAIN"), .locale = bytes_of("en_US")};
-    int                        len;
-
-    snprintf(name, sizeof name, "%s/%s", c->b->config.name, role_names[c->role]);
-    properties[0] = entry_text("product", "Millrace");
-    properties[1] = entry_text("version", MILLRACE_VERSION);
-    properties[2] = entry_text("connection_name", name);
-    properties[3] = (amqp_table_entry_t){
-        .key = bytes_of("capabilities"),
-        .value = {.kind = AMQP_FIELD_KIND_TABLE,
-                  .value.table = {.num_entries = sizeof capabilities / sizeof *capabilities, .entries = capabilities}}};
-    ok.client_properties = (amqp_table_t){.num_entries = 4, .entries = properties};
-    len = snprintf(response, sizeof response, "%c%s%c%s", 0, account->user, 0, account->password);
-    ok.response = (amqp_bytes_t){.len = (size_t)len, .bytes = response};
-    frames_method(c, 0, AMQP_CONNECTION_START_OK_METHOD, &ok);
-}
-
-/* The smaller of two limits, where 0 means none. */
-static uint32_t agree(uint32_t theirs, uint32_t ours) { return theirs && (!ours || theirs < ours) ? theirs : ours; }
-
-static void on_tune(struct conn *c, const amqp_connection_tune_t *tune)
-{
-    amqp_connection_tune_ok_t ok = {.channel_max = tune->channel_max,
-                                    .frame_max = agree(tune->frame_max, FRAME_MAX),
-                                    .heartbeat = (uint16_t)agree(tune->heartbeat, (uint32_t)c->b->config.heartbeat_s)};
-    amqp_connection_open_t    open = {.virtual_host = bytes_of(c->b->account.vhost)};
-    int                       channels = c->control.channel > 2 ? c->control.channel : 2;
-
-    if (tune->channel_max && tune->channel_max < channels) {
-        conn_fail(c, "the broker allows %d channels, %d are needed", tune->channel_max, channels);
-        return;
-    }
-    c->frame_max = ok.frame_max;
-    c->heartbeat_ms = ok.heartbeat * 1000;
-    frames_method(c, 0, AMQP_CONNECTION_TUNE_OK_METHOD, &ok);
-    frames_method(c, 0, AMQP_CONNECTION_OPEN_METHOD, &open);
-}
+/* ---- open ---- */
 
 static void on_open(struct conn *c)
 {
@@ -274,7 +267,7 @@ void conn_topology_stands(struct conn *c)
             consume_topology_stands(c);
         return;
     }
-    log_event(LOG_INFO, "broker-connected", "connection=%s host=%s port=%d", role_names[c->role], c->b->account.host,
+    log_event(LOG_INFO, "broker-connected", "connection=%s host=%s port=%d", conn_role_name(c), c->b->account.host,
               c->b->account.port);
     c->is_up = true;
     c->up_ms = c->b->now_ms;
@@ -291,10 +284,10 @@ static void on_connection_method(struct conn *c, const struct frame *f)
 {
     switch (f->method) {
     case AMQP_CONNECTION_START_METHOD:
-        on_start(c);
+        login_on_start(c);
         break;
     case AMQP_CONNECTION_TUNE_METHOD:
-        on_tune(c, f->decoded);
+        login_on_tune(c, f->decoded);
         break;
     case AMQP_CONNECTION_OPEN_OK_METHOD:
         on_open(c);
@@ -308,14 +301,14 @@ static void on_connection_method(struct conn *c, const struct frame *f)
     case AMQP_CONNECTION_BLOCKED_METHOD: {
         const amqp_connection_blocked_t *blocked = f->decoded;
 
-        log_event(LOG_WARN, "broker-blocked", "connection=%s reason=\"%.*s\"", role_names[c->role],
+        log_event(LOG_WARN, "broker-blocked", "connection=%s reason=\"%.*s\"", conn_role_name(c),
                   (int)blocked->reason.len, (const char *)blocked->reason.bytes);
         if (c->role == CONN_PUBLISH)
             publish_set_blocked(c, true);
         break;
     }
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
-        log_event(LOG_INFO, "broker-unblocked", "connection=%s", role_names[c->role]);
+        log_event(LOG_INFO, "broker-unblocked", "connection=%s", conn_role_name(c));
         if (c->role == CONN_PUBLISH)
             publish_set_blocked(c, false);
         break;
@@ -328,9 +321,11 @@ void conn_on_frame(struct conn *c, const struct frame *f)
 {
     bool is_method = f->type == AMQP_FRAME_METHOD;
 
-    if (f->channel == 0 || c->state == CONN_CLOSING) {
-        if (is_method && f->channel == 0)
+    if (f->channel == 0) {
+        if (is_method)
             on_connection_method(c, f);
+    } else if (c->state == CONN_CLOSING && (c->role != CONN_PUBLISH || f->channel == c->control.channel)) {
+        return; /* only confirms still matter */
     } else if (f->channel == c->control.channel) {
         if (is_method)
             control_on_method(c, f);
@@ -341,12 +336,28 @@ void conn_on_frame(struct conn *c, const struct frame *f)
     }
 }
 
-void conn_on_poll(struct conn *c, short revents)
+static void on_poll(uv_poll_t *poll, int status, int events)
 {
+    struct conn *c = poll->data;
+
+    loop_begin_turn(c->b);
+    if (status < 0)
+        c->watched = 0; /* an error on the socket ends the watch; reading will say which */
     if (c->state == CONN_CONNECT)
         end_connect(c);
-    else if (revents & (POLLIN | POLLHUP | POLLERR))
+    else if (status < 0 || (events & UV_READABLE))
         frames_read(c);
+    loop_end_turn(c->b);
+}
+
+void conn_flush(struct conn *c)
+{
+    if (frames_unwritten(c))
+        frames_flush(c);
+    if (c->fd < 0 || c->events == c->watched)
+        return;
+    c->watched = c->events;
+    uv_poll_start(c->poll, c->events, on_poll);
 }
 
 /* ---- time ---- */
@@ -355,6 +366,8 @@ static void on_impatience(struct conn *c)
 {
     if (c->state == CONN_DOWN)
         start_connect(c);
+    else if (c->state == CONN_RESOLVE)
+        conn_fail(c, "resolve %s: no answer", c->b->account.host);
     else if (c->state == CONN_CONNECT)
         try_next_address(c, ETIMEDOUT);
     else
@@ -370,6 +383,10 @@ void conn_on_time(struct conn *c)
         return;
     }
     if (c->fd < 0 || !c->heartbeat_ms)
+        return;
+    if (now - c->heard_ms >= 2 * c->heartbeat_ms)
+        frames_read(c); /* the loop may have been kept from it, not the peer */
+    if (c->fd < 0)
         return;
     if (now - c->heard_ms >= 2 * c->heartbeat_ms)
         conn_fail(c, "nothing heard for two heartbeats of %d s", c->heartbeat_ms / 1000);
@@ -390,16 +407,55 @@ int64_t conn_wake_ms(const struct conn *c)
     return wake;
 }
 
-void conn_close(struct conn *c)
+/* ---- the end ---- */
+
+static void say_goodbye(struct conn *c)
 {
     amqp_connection_close_t close = {.reply_code = AMQP_REPLY_SUCCESS, .reply_text = bytes_of("bye")};
 
+    if (c->state == CONN_UNUSED)
+        return;
     if (c->state == CONN_OPEN) {
         frames_method(c, 0, AMQP_CONNECTION_CLOSE_METHOD, &close);
-        if (c->fd >= 0)
-            c->state = CONN_CLOSING;
-    } else if (c->state != CONN_UNUSED) {
-        c->state = CONN_CLOSING; /* nothing to say goodbye to: end without a further attempt */
+        c->state = CONN_CLOSING;
+        frames_flush(c);
+    } else {
+        c->state = CONN_CLOSING; /* nobody to say it to: ends without a further attempt */
         conn_fail(c, "not connected");
     }
+}
+
+/* Waits without the loop, for wait_ms at most, and reads what came. */
+static void listen_for_answers(struct broker *b, int64_t wait_ms)
+{
+    struct pollfd fds[CONN_COUNT];
+
+    for (int i = 0; i < CONN_COUNT; i++) /* fd -1: left out */
+        fds[i] = (struct pollfd){.fd = b->conns[i].fd,
+                                 .events = (short)(POLLIN | (frames_unwritten(&b->conns[i]) ? POLLOUT : 0))};
+    if (poll(fds, CONN_COUNT, (int)wait_ms) <= 0)
+        return;
+    for (int i = 0; i < CONN_COUNT; i++) {
+        if (fds[i].revents & ~POLLOUT)
+            frames_read(&b->conns[i]);
+        if (frames_unwritten(&b->conns[i]))
+            frames_flush(&b->conns[i]);
+    }
+}
+
+void conn_goodbye(struct broker *b)
+{
+    int64_t until_ms = mono_ms() + GOODBYE_MS;
+
+    for (int i = 0; i < CONN_COUNT; i++)
+        say_goodbye(&b->conns[i]);
+    for (;;) {
+        loop_begin_turn(b);
+        if ((b->conns[CONN_PUBLISH].fd < 0 && b->conns[CONN_CONSUME].fd < 0) || b->now_ms >= until_ms)
+            break;
+        listen_for_answers(b, until_ms - b->now_ms);
+    }
+    for (int i = 0; i < CONN_COUNT; i++)
+        if (b->conns[i].state != CONN_UNUSED)
+            conn_fail(&b->conns[i], "no answer to the goodbye");
 }

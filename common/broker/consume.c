@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* consume.c - the consuming channels, each with prefetch 1 and at most one consumer.
  *
- * A generation is one opening of one channel. Commands and acks carry the one
- * they mean, so that what the loop said before it knew of a loss is dropped.
+ * A generation is one opening of one channel. Acks carry the one they mean, so
+ * that those for a delivery of an earlier one are dropped.
  *
  *   CLOSED -> OPENING -> IDLE -> STARTING -> CONSUMING -> STOPPING -> IDLE
  *               \                                \ basic.cancel
  *                \-- its queue was missing -----> CANCELLED -- topology --> IDLE
  *   any -- channel.close, connection lost --> CLOSED
  */
-#include "broker_impl.h"
+#include "common/broker/broker_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,10 +34,9 @@ static void say(struct broker *b, enum note_type type, const struct chan *ch, bo
 {
     struct note *n = note_new(type, number_of(b, ch));
 
-    n->generation = ch->generation;
     n->kind = ch->kind;
     n->flag = flag;
-    thread_say(b, n);
+    loop_say(b, n);
 }
 
 static void drop_content(struct chan *ch)
@@ -136,7 +135,7 @@ static void end_delivery(struct broker *b, struct chan *ch)
     n->delivery = ch->content;
     ch->content = NULL;
     ch->content_has_header = false;
-    thread_say(b, n);
+    loop_say(b, n);
 }
 
 static void on_header(struct conn *c, struct chan *ch, const struct frame *f)
@@ -200,7 +199,7 @@ void consume_start(struct conn *c)
 {
     struct broker *b = c->b;
 
-    thread_say_flag(b, NOTE_CONSUMER, true);
+    loop_say_flag(b, NOTE_CONSUMER, true);
     for (int i = 0; i < b->config.channels; i++) {
         b->consumer.chans[i].topology = 0; /* it stands */
         open_chan(c, &b->consumer.chans[i]);
@@ -214,7 +213,7 @@ void consume_stop(struct broker *b)
         b->consumer.chans[i].reopen_ms = INT64_MAX; /* with the connection, not by itself */
     }
     if (conn_of(b)->is_up)
-        thread_say_flag(b, NOTE_CONSUMER, false);
+        loop_say_flag(b, NOTE_CONSUMER, false);
 }
 
 void consume_topology_stands(struct conn *c)
@@ -273,47 +272,55 @@ int64_t consume_wake_ms(const struct broker *b)
     return wake;
 }
 
-/* ---- what the loop wants ---- */
+/* ---- what the caller wants ---- */
 
-static void start_consumer(struct conn *c, struct chan *ch, int kind)
+void consume_begin(struct broker *b, int channel, int kind)
 {
+    struct chan         *ch = &b->consumer.chans[channel];
     char                 name[QUEUE_NAME_BYTES], tag[TAG_BYTES];
-    amqp_basic_consume_t consume = {.consumer_tag = consumer_tag(c->b, ch, tag)};
+    amqp_basic_consume_t consume = {.consumer_tag = consumer_tag(b, ch, tag)};
 
-    topology_work_queue(c->b->config.kinds[kind], name);
+    if (ch->state != CHAN_IDLE)
+        return; /* it was lost, and the caller will hear so in this turn */
+    topology_work_queue(b->config.kinds[kind], name);
     consume.queue = bytes_of(name);
     ch->kind = kind;
     ch->state = CHAN_STARTING;
-    frames_method(c, number_of(c->b, ch) + 1, AMQP_BASIC_CONSUME_METHOD, &consume);
+    frames_method(conn_of(b), channel + 1, AMQP_BASIC_CONSUME_METHOD, &consume);
 }
 
-static void stop_consumer(struct conn *c, struct chan *ch)
+void consume_end(struct broker *b, int channel)
 {
+    struct chan        *ch = &b->consumer.chans[channel];
     char                tag[TAG_BYTES];
-    amqp_basic_cancel_t cancel = {.consumer_tag = consumer_tag(c->b, ch, tag)};
+    amqp_basic_cancel_t cancel = {.consumer_tag = consumer_tag(b, ch, tag)};
 
+    if (ch->state != CHAN_STARTING && ch->state != CHAN_CONSUMING)
+        return;
     ch->state = CHAN_STOPPING;
-    frames_method(c, number_of(c->b, ch) + 1, AMQP_BASIC_CANCEL_METHOD, &cancel);
+    frames_method(conn_of(b), channel + 1, AMQP_BASIC_CANCEL_METHOD, &cancel);
 }
 
-void consume_on_command(struct broker *b, const struct note *n)
+/* Whether the channel that delivered d is still there. */
+static bool is_current(const struct broker *b, const struct delivery *d)
 {
-    struct conn *c = conn_of(b);
-    struct chan *ch = &b->consumer.chans[n->channel];
+    const struct chan *ch = &b->consumer.chans[d->channel];
 
-    if (n->generation != ch->generation || ch->state == CHAN_CLOSED || ch->state == CHAN_OPENING)
-        return;
-    if (n->type == NOTE_CONSUME && ch->state == CHAN_IDLE) {
-        start_consumer(c, ch, n->kind);
-    } else if (n->type == NOTE_UNCONSUME && (ch->state == CHAN_STARTING || ch->state == CHAN_CONSUMING)) {
-        stop_consumer(c, ch);
-    } else if (n->type == NOTE_ACK) {
-        amqp_basic_ack_t ack = {.delivery_tag = n->tag};
+    return d->generation == ch->generation && ch->state != CHAN_CLOSED && ch->state != CHAN_OPENING;
+}
 
-        frames_method(c, n->channel + 1, AMQP_BASIC_ACK_METHOD, &ack);
-    } else if (n->type == NOTE_NACK || n->type == NOTE_REQUEUE) {
-        amqp_basic_nack_t nack = {.delivery_tag = n->tag, .requeue = n->type == NOTE_REQUEUE};
+void consume_ack(struct broker *b, const struct delivery *d)
+{
+    amqp_basic_ack_t ack = {.delivery_tag = d->tag};
 
-        frames_method(c, n->channel + 1, AMQP_BASIC_NACK_METHOD, &nack);
-    }
+    if (is_current(b, d))
+        frames_method(conn_of(b), d->channel + 1, AMQP_BASIC_ACK_METHOD, &ack);
+}
+
+void consume_nack(struct broker *b, const struct delivery *d, bool requeue)
+{
+    amqp_basic_nack_t nack = {.delivery_tag = d->tag, .requeue = requeue};
+
+    if (is_current(b, d))
+        frames_method(conn_of(b), d->channel + 1, AMQP_BASIC_NACK_METHOD, &nack);
 }

@@ -7,7 +7,7 @@
  * A passive declare of a missing queue closes the channel and drops what was
  * sent behind it: the round goes on after the next channel.open.
  */
-#include "broker_impl.h"
+#include "common/broker/broker_impl.h"
 
 #include <stdlib.h>
 
@@ -77,7 +77,7 @@ static bool end_depths(struct conn *c)
     n = note_new(NOTE_DEPTHS, 0);
     n->ready = k->ready;
     k->ready = NULL;
-    thread_say(c->b, n);
+    loop_say(c->b, n);
     return true;
 }
 

@@ -3,9 +3,9 @@
  *
  * A frame is: type (1 byte), channel (2), size (4), payload, 0xCE (AMQP 0-9-1,
  * section 4.2.3). Outgoing frames gather in conn.out and leave with one send
- * per turn of the thread; what the socket does not take waits there.
+ * per turn of the loop; what the socket does not take waits there.
  */
-#include "broker_impl.h"
+#include "common/broker/broker_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -217,7 +217,7 @@ void frames_flush(struct conn *c)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN) {
-            c->events |= POLLOUT;
+            c->events |= UV_WRITABLE;
             return;
         }
         if (n < 0) {
@@ -227,7 +227,7 @@ void frames_flush(struct conn *c)
         c->out_done += (size_t)n;
         c->spoke_ms = c->b->now_ms;
     }
-    c->events &= (short)~POLLOUT;
+    c->events &= ~UV_WRITABLE;
     c->out.len = c->out_done = 0;
     if (c->out.cap > OUT_KEPT_BYTES)
         buf_free(&c->out);

@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loop.c - the loop's side of what comes back: answers, deadlines, watchdog.
+/* loop.c - the turns: what is told to the callbacks, and when clocks ring.
  *
- * Deadlines live here, because the thread may hang while they pass. A request
- * that was answered by its deadline stays with the thread until that returns
- * it; what it says then is of no use to anybody, and it is freed.
+ * Whatever happens is first said (a note), and told at the end of the turn, in
+ * order. Deadlines answer a publish wherever it is: in the window's queue, on
+ * the wire or already in a note.
  */
-#include "broker_impl.h"
+#include "common/broker/broker_impl.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "common/clock.h"
-#include "common/log.h"
-
-#define WATCHDOG_GRACE_MS 5000 /* beyond two heartbeats */
 
 /* ---- notes ---- */
 
@@ -22,15 +18,6 @@ void notes_push(struct notes *n, struct note *taken)
     taken->next = NULL;
     *(n->last ? &n->last->next : &n->first) = taken;
     n->last = taken;
-}
-
-void notes_append(struct notes *n, struct notes *more)
-{
-    if (!more->first)
-        return;
-    *(n->last ? &n->last->next : &n->first) = more->first;
-    n->last = more->last;
-    *more = (struct notes){NULL, NULL};
 }
 
 struct note *notes_pop(struct notes *n)
@@ -69,80 +56,34 @@ void delivery_free(struct delivery *d)
     free(d);
 }
 
-/* ---- deadlines: a list in their order. A program has one or two lengths of
- * them, so the place of a new one is found at once from the end. ---- */
+void loop_say(struct broker *b, struct note *taken) { notes_push(&b->said, taken); }
 
-static void arm(struct broker *b)
+void loop_say_flag(struct broker *b, enum note_type type, bool flag)
 {
-    int64_t wait;
+    struct note *n = note_new(type, 0);
 
-    if (b->is_stopped || !b->soonest || b->soonest->deadline_ms >= b->armed_ms)
-        return; /* a timer that rings too early costs less than one moved for each confirm */
-    wait = b->soonest->deadline_ms - mono_ms();
-    b->armed_ms = b->soonest->deadline_ms;
-    uv_timer_start(&b->deadlines, loop_on_deadline, wait > 0 ? (uint64_t)wait : 0, 0);
+    n->flag = flag;
+    loop_say(b, n);
 }
 
-void loop_add_deadline(struct broker *b, struct request *r)
+double loop_dice(struct broker *b)
 {
-    struct request *before = b->latest;
-
-    while (before && before->deadline_ms > r->deadline_ms)
-        before = before->sooner;
-    r->sooner = before;
-    r->later = before ? before->later : b->soonest;
-    *(r->later ? &r->later->sooner : &b->latest) = r;
-    *(before ? &before->later : &b->soonest) = r;
-    arm(b);
+    b->dice ^= b->dice << 13; /* xorshift64: spreads reconnects, no more is asked of it */
+    b->dice ^= b->dice >> 7;
+    b->dice ^= b->dice << 17;
+    return (double)(b->dice >> 11) / 9007199254740992.0;
 }
 
-void loop_end_request(struct broker *b, struct request *r, enum broker_outcome outcome)
-{
-    broker_publish_fn *done = r->done;
+/* ---- telling ---- */
 
-    if (!done)
-        return;
-    *(r->sooner ? &r->sooner->later : &b->soonest) = r->later;
-    *(r->later ? &r->later->sooner : &b->latest) = r->sooner;
-    r->done = NULL;
-    b->unanswered--;
-    done(r->ctx, outcome);
-}
-
-void loop_on_deadline(uv_timer_t *timer)
-{
-    struct broker *b = timer->data;
-    int64_t        now = mono_ms();
-
-    b->armed_ms = INT64_MAX;
-    while (b->soonest && b->soonest->deadline_ms <= now) {
-        struct request *r = b->soonest;
-        int             waits = REQUEST_WAITS;
-
-        if (atomic_compare_exchange_strong(&r->state, &waits, REQUEST_GIVEN_UP)) {
-            loop_end_request(b, r, BROKER_DOWN); /* the thread will not send it any more */
-        } else {
-            atomic_store(&r->state, REQUEST_EXPIRED);
-            loop_end_request(b, r, BROKER_UNKNOWN);
-        }
-    }
-    arm(b);
-}
-
-void request_free(struct request *r)
-{
-    msg_free(r->msg);
-    free(r);
-}
-
-/* ---- answers ---- */
-
-static void deliver(struct broker *b, struct note *n)
+static void tell(struct broker *b, struct note *n)
 {
     const struct broker_events *on = b->events;
     struct delivery            *d;
 
     switch (n->type) {
+    case NOTE_PUBLISHED:
+        break;
     case NOTE_PUBLISHER:
         b->publisher_is_up = n->flag;
         on->publisher(b->ctx, n->flag);
@@ -152,11 +93,9 @@ static void deliver(struct broker *b, struct note *n)
         on->consumer(b->ctx, n->flag);
         break;
     case NOTE_READY:
-        b->generations[n->channel] = n->generation;
         on->channel_ready(b->ctx, n->channel);
         break;
     case NOTE_LOST:
-        b->generations[n->channel] = 0;
         on->channel_lost(b->ctx, n->channel);
         break;
     case NOTE_CONSUMING:
@@ -173,57 +112,153 @@ static void deliver(struct broker *b, struct note *n)
     case NOTE_DEPTHS:
         on->depths(b->ctx, n->ready);
         break;
-    default:
-        break;
     }
 }
 
-void loop_deliver(struct broker *b)
+/* After broker_stop, which a callback may have called, only publishes are answered. */
+void loop_tell(struct broker *b)
 {
+    struct note *last = b->said.last; /* what the callbacks add comes in the next turn */
     struct note *n;
 
-    while ((n = notes_pop(&b->inbox))) { /* broker_stop in a callback empties it */
-        if (n->type == NOTE_PUBLISH) {
-            struct request *r = (struct request *)n;
+    while ((n = notes_pop(&b->said))) {
+        bool is_last = n == last;
 
-            loop_end_request(b, r, r->outcome);
-            request_free(r);
+        if (n->type == NOTE_PUBLISHED) {
+            loop_end_request(b, (struct request *)n, ((struct request *)n)->outcome);
+            request_free((struct request *)n);
         } else {
-            deliver(b, n);
+            if (!b->is_stopped)
+                tell(b, n);
             note_free(n);
         }
+        if (is_last)
+            break;
     }
 }
 
-void loop_on_async(uv_async_t *async)
+/* ---- turns ---- */
+
+static int64_t next_ring_ms(const struct broker *b)
 {
-    struct broker *b = async->data;
+    int64_t ring = consume_wake_ms(b);
 
-    pthread_mutex_lock(&b->lock);
-    notes_append(&b->inbox, &b->answers);
-    pthread_mutex_unlock(&b->lock);
-    loop_deliver(b);
-}
-
-/* ---- watchdog ---- */
-
-void loop_on_watchdog(uv_timer_t *timer)
-{
-    struct broker *b = timer->data;
-    int64_t        since_ms = atomic_load(&b->busy_since_ms);
-    int64_t        limit_ms = 2000 * (int64_t)b->config.heartbeat_s + WATCHDOG_GRACE_MS;
-
-    if (since_ms == 0 || mono_ms() - since_ms < limit_ms)
-        return;
-    log_event(LOG_ERROR, "broker-thread-hangs", "busy_ms=%lld", (long long)(mono_ms() - since_ms));
-    loop_shut_down(b);
-}
-
-void loop_shut_down(struct broker *b)
-{
-    pthread_mutex_lock(&b->lock); /* held, so that the thread cannot close the descriptor meanwhile */
+    if (b->soonest && b->soonest->deadline_ms < ring)
+        ring = b->soonest->deadline_ms;
     for (int i = 0; i < CONN_COUNT; i++)
-        if (b->fds[i] >= 0)
-            (void)shutdown(b->fds[i], SHUT_RDWR);
-    pthread_mutex_unlock(&b->lock);
+        if (conn_wake_ms(&b->conns[i]) < ring)
+            ring = conn_wake_ms(&b->conns[i]);
+    return ring;
+}
+
+static void on_clock(uv_timer_t *clock);
+
+/* A clock that rings too early costs less than one that is moved with every frame. */
+static void set_clock(struct broker *b)
+{
+    int64_t ring = next_ring_ms(b);
+    int64_t wait = ring - mono_ms();
+
+    if (ring >= b->armed_ms)
+        return;
+    b->armed_ms = ring;
+    uv_update_time(b->loop);
+    uv_timer_start(&b->clock, on_clock, wait > 0 ? (uint64_t)wait : 0, 0);
+}
+
+void loop_begin_turn(struct broker *b) { b->now_ms = mono_ms(); }
+
+void loop_end_turn(struct broker *b)
+{
+    loop_tell(b);
+    if (b->is_stopped)
+        return;
+    publish_pump(b);
+    for (int i = 0; i < CONN_COUNT; i++)
+        conn_flush(&b->conns[i]);
+    set_clock(b);
+    if (b->said.first)
+        loop_want_turn(b);
+    else
+        uv_idle_stop(&b->turn); /* what the callbacks asked for is done */
+}
+
+static void on_turn(uv_idle_t *turn)
+{
+    struct broker *b = turn->data;
+
+    uv_idle_stop(turn);
+    loop_begin_turn(b);
+    loop_end_turn(b);
+}
+
+void loop_want_turn(struct broker *b)
+{
+    if (!b->is_stopped)
+        uv_idle_start(&b->turn, on_turn);
+}
+
+/* ---- deadlines: a list in their order. A program has one or two lengths of
+ * them, so the place of a new one is found at once from the end. ---- */
+
+void loop_add_deadline(struct broker *b, struct request *r)
+{
+    struct request *before = b->latest;
+
+    while (before && before->deadline_ms > r->deadline_ms)
+        before = before->sooner;
+    r->sooner = before;
+    r->later = before ? before->later : b->soonest;
+    *(r->later ? &r->later->sooner : &b->latest) = r;
+    *(before ? &before->later : &b->soonest) = r;
+    b->unanswered++;
+}
+
+void loop_end_request(struct broker *b, struct request *r, enum broker_outcome outcome)
+{
+    broker_publish_fn *done = r->done;
+
+    if (!done)
+        return;
+    *(r->sooner ? &r->sooner->later : &b->soonest) = r->later;
+    *(r->later ? &r->later->sooner : &b->latest) = r->sooner;
+    r->done = NULL;
+    b->unanswered--;
+    msg_free(r->msg);
+    r->msg = NULL;
+    done(r->ctx, outcome);
+}
+
+static void end_overdue(struct broker *b)
+{
+    while (b->soonest && b->soonest->deadline_ms <= b->now_ms) {
+        struct request *r = b->soonest;
+
+        publish_expire(b, r);
+        loop_end_request(b, r,
+                         r->state == REQUEST_ENDED  ? r->outcome
+                         : r->state == REQUEST_SENT ? BROKER_UNKNOWN
+                                                    : BROKER_DOWN);
+    }
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+    struct broker *b = clock->data;
+
+    b->armed_ms = INT64_MAX;
+    loop_begin_turn(b);
+    end_overdue(b);
+    if (b->is_stopped)
+        return;
+    for (int i = 0; i < CONN_COUNT; i++)
+        conn_on_time(&b->conns[i]);
+    consume_on_time(&b->conns[CONN_CONSUME]);
+    loop_end_turn(b);
+}
+
+void request_free(struct request *r)
+{
+    msg_free(r->msg);
+    free(r);
 }

@@ -10,7 +10,7 @@
  * its majority) leaves the window, so that one dead queue does not stop the
  * others; it keeps its tag, up to OUTSTANDING_MAX of them.
  */
-#include "broker_impl.h"
+#include "common/broker/broker_impl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,13 +32,14 @@ static void announce(struct broker *b, bool is_up)
     if (b->publisher.is_announced == is_up)
         return;
     b->publisher.is_announced = is_up;
-    thread_say_flag(b, NOTE_PUBLISHER, is_up);
+    loop_say_flag(b, NOTE_PUBLISHER, is_up);
 }
 
 static void give_back(struct broker *b, struct request *r, enum broker_outcome outcome)
 {
+    r->state = REQUEST_ENDED;
     r->outcome = outcome;
-    thread_say(b, &r->note);
+    loop_say(b, &r->note);
 }
 
 /* Where r goes: the exchange, and the routing key, which for a delay is the
@@ -107,16 +108,10 @@ static void settle(struct broker *b, struct request *r, enum broker_outcome outc
     give_back(b, r, r->is_returned ? BROKER_RETURNED : outcome);
 }
 
-/* Takes those out of the window that nobody waits for any more. */
-static void forget_expired(struct publisher *p)
+void publish_expire(struct broker *b, struct request *r)
 {
-    for (struct request *r = p->oldest; r; r = r->newer) {
-        if (!r->is_counted || atomic_load(&r->state) != REQUEST_EXPIRED)
-            continue;
-        uncount(p, r);
-        msg_free(r->msg);
-        r->msg = NULL;
-    }
+    if (r->state == REQUEST_SENT)
+        uncount(&b->publisher, r); /* it keeps its tag until the broker settles it, or for ever */
 }
 
 static void on_confirm(struct broker *b, uint64_t tag, bool is_multiple, enum broker_outcome outcome)
@@ -248,18 +243,17 @@ void publish_on_method(struct conn *c, const struct frame *f)
 
 void publish_take(struct broker *b, struct request *taken)
 {
+    taken->bytes = taken->msg->body_len + strlen(taken->msg->params) + FIXED_BYTES;
     if (b->publisher.is_announced)
         notes_push(&b->publisher.waiting, &taken->note);
     else
         give_back(b, taken, BROKER_DOWN);
 }
 
-static bool has_room(struct broker *b, size_t bytes)
+static bool has_room(const struct broker *b, size_t bytes)
 {
-    struct publisher *p = &b->publisher;
+    const struct publisher *p = &b->publisher;
 
-    if (p->counted >= WINDOW_COUNT || (p->counted && p->counted_bytes + bytes > WINDOW_BYTES))
-        forget_expired(p);
     return p->counted < WINDOW_COUNT && (!p->counted || p->counted_bytes + bytes <= WINDOW_BYTES) &&
            p->outstanding < OUTSTANDING_MAX;
 }
@@ -267,10 +261,9 @@ static bool has_room(struct broker *b, size_t bytes)
 static void send_request(struct conn *c, struct request *r)
 {
     struct broker *b = c->b;
-    int            waits = REQUEST_WAITS;
     char           exchange[QUEUE_NAME_BYTES], key[QUEUE_NAME_BYTES];
 
-    if (!atomic_compare_exchange_strong(&r->state, &waits, REQUEST_SENT)) {
+    if (!r->done) { /* its deadline is over */
         give_back(b, r, BROKER_DOWN);
         return;
     }
@@ -281,6 +274,7 @@ static void send_request(struct conn *c, struct request *r)
         give_back(b, r, BROKER_NACKED);
         return;
     }
+    r->state = REQUEST_SENT;
     outstanding_add(&b->publisher, r);
 }
 
@@ -292,13 +286,11 @@ void publish_pump(struct broker *b)
     while (p->is_announced && p->waiting.first) {
         struct request *r = (struct request *)p->waiting.first;
 
-        if (!r->bytes)
-            r->bytes = r->msg->body_len + strlen(r->msg->params) + FIXED_BYTES;
         if (frames_unwritten(c) >= OUT_HIGH_BYTES)
             frames_flush(c); /* may lose the connection, and then waiting is empty */
         if (!p->waiting.first || frames_unwritten(c) >= OUT_HIGH_BYTES)
             return;
-        if (atomic_load(&r->state) == REQUEST_WAITS && !has_room(b, r->bytes))
+        if (r->done && !has_room(b, r->bytes))
             return;
         notes_pop(&p->waiting);
         send_request(c, r);

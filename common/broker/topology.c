@@ -12,15 +12,15 @@
  * classic delay queue in front of a quorum work queue would lose messages at a
  * restart, so a fleet has one type throughout.
  */
-#include "broker_impl.h"
+#include "common/broker/broker_impl.h"
 
 #include <stdio.h>
 
 #include "common/retry.h"
 
 #define DEAD_QUEUE "millrace.dead"
-#define DELIVERY_LIMIT 100000                       /* means the same in every version; losses are counted elsewhere */
-#define CONSUMER_TIMEOUT_MS INT64_C(604800000)      /* above the longest job; a broker that does not know it ignores it */
+#define DELIVERY_LIMIT 100000                  /* means the same in every version; losses are counted elsewhere */
+#define CONSUMER_TIMEOUT_MS INT64_C(604800000) /* above the longest job; a broker that does not know it ignores it */
 #define TABLE_MAX 8
 
 struct table {

@@ -5,7 +5,7 @@
  * integers of any width, text as bytes, missing headers. What makes no job is
  * reported, with the rest of the message read as far as it goes.
  */
-#include "broker_impl.h"
+#include "common/broker/broker_impl.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -22,7 +22,8 @@ struct header {
     bool             is_optional;   /* left out when "" or 0 */
 };
 
-#define TEXT(field, optional) {#field, HEADER_TEXT, offsetof(struct msg, field), sizeof((struct msg *)0)->field, optional}
+#define TEXT(field, optional) \
+    {#field, HEADER_TEXT, offsetof(struct msg, field), sizeof((struct msg *)0)->field, optional}
 static const struct header headers[] = {
     {"params", HEADER_PARAMS, offsetof(struct msg, params), 0, false},
     TEXT(copy, false),
@@ -75,8 +76,9 @@ bool wire_encode(const struct msg *m, amqp_bytes_t room, size_t *len)
         .delivery_mode = AMQP_DELIVERY_PERSISTENT,
         .headers = {.num_entries = fill_headers(m, entries), .entries = entries},
     };
-    char *bytes = room.bytes;
-    int   n;
+    char        *bytes = room.bytes;
+    amqp_bytes_t rest = {.len = room.len - HEADER_FIXED_BYTES, .bytes = bytes + HEADER_FIXED_BYTES};
+    int          n;
 
     if (m->content_type[0]) {
         p._flags |= AMQP_BASIC_CONTENT_TYPE_FLAG;
@@ -85,8 +87,7 @@ bool wire_encode(const struct msg *m, amqp_bytes_t room, size_t *len)
     put16(bytes, AMQP_BASIC_CLASS);
     put16(bytes + 2, 0);
     put64(bytes + 4, m->body_len);
-    n = amqp_encode_properties(AMQP_BASIC_CLASS, &p,
-                               (amqp_bytes_t){.len = room.len - HEADER_FIXED_BYTES, .bytes = bytes + HEADER_FIXED_BYTES});
+    n = amqp_encode_properties(AMQP_BASIC_CLASS, &p, rest);
     if (n < 0)
         return false;
     *len = HEADER_FIXED_BYTES + (size_t)n;

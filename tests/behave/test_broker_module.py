@@ -60,7 +60,8 @@ class Driver:
                         self._unseen.remove(found)
                         return found
                 if not self._changed.wait(end - time.monotonic()):
-                    raise AssertionError(f"no {event} {fields} within {deadline} s; unseen: {self._unseen}\n{self.log()}")
+                    raise AssertionError(f"no {event} {fields} within {deadline} s; unseen: {self._unseen}\n"
+                                         + self.log())
 
     def publish(self, to="work", kind="hash", rung=0, deadline_ms=5000, body=10):
         self.say(f"publish {to} {kind} {rung} {deadline_ms} {body}")
@@ -152,7 +153,8 @@ def test_broker__publishes_what_the_protocol_says_and_nothing_else(servers, chan
     assert driver.outcome(body=300_000) == "confirmed"
     properties, body = get(channel, "millrace.hash")
     assert body == b"x" * 300_000
-    assert (properties.type, properties.delivery_mode, properties.content_type) == ("hash", 2, "application/octet-stream")
+    assert (properties.type, properties.delivery_mode) == ("hash", 2)
+    assert properties.content_type == "application/octet-stream"
     assert uuid.UUID(properties.message_id).version == 7
     copy = properties.headers.pop("copy")
     assert re.fullmatch("[0-9a-f]{32}", copy)
@@ -195,12 +197,12 @@ FOREIGN = [  # properties, what of them is read, what the fault says
     ({"message_id": "job-17"}, {"id": ""}, "message-id must be a UUID"),
     ({"message_id": ID.upper()}, {"id": ""}, "message-id must be a UUID"),
     ({"message_id": ID, "type": "matrix"}, {"id": ID}, "type is not the kind"),
-    ({"message_id": ID, "headers": {"params": {"iterations": 3}}}, {"id": ID, "params": "{}"}, "header params must be text"),
-    ({"message_id": ID, "headers": {"params": 7, "attempt": 4}}, {"id": ID, "attempt": 4}, "header params must be text"),
+    ({"message_id": ID, "headers": {"params": {"iterations": 3}}}, {"id": ID, "params": "{}"}, "params must be text"),
+    ({"message_id": ID, "headers": {"params": 7, "attempt": 4}}, {"id": ID, "attempt": 4}, "params must be text"),
     ({"message_id": ID, "headers": {"attempt": -1}}, {"id": ID, "attempt": 0}, "header attempt must be an integer"),
     ({"message_id": ID, "headers": {"epoch": "soon"}}, {"id": ID, "epoch": 0}, "header epoch must be an integer"),
     ({"message_id": ID, "headers": {"copy": "c" * 33}}, {"id": ID, "copy": ""}, "header copy is too long"),
-    ({"message_id": ID, "headers": {"idempotency": "a\0b"}}, {"id": ID}, "header idempotency is too long or holds a zero"),
+    ({"message_id": ID, "headers": {"idempotency": "a\0b"}}, {"id": ID}, "header idempotency is too long or holds"),
     ({"message_id": ID, "content_type": "t" * 200}, {"id": ID, "content_type": ""}, "content-type is too long"),
 ]
 
@@ -235,7 +237,8 @@ def test_broker__a_header_table_nested_as_deep_as_a_frame_allows_does_no_harm(se
 
 def test_broker__bodies_of_every_size_arrive_whole_up_to_8_mib(servers, channel, make_driver):
     driver = consuming(make_driver(servers))
-    for size, kept in ((0, 0), (1, 1), (131064, 131064), (131065, 131065), (5 << 20, 5 << 20), ((8 << 20) + 5, 8 << 20)):
+    for size in (0, 1, 131064, 131065, 5 << 20, (8 << 20) + 5):  # 131064: what one frame holds
+        kept = min(size, 8 << 20)
         body = bytes(i % 251 for i in range(1000)) * (size // 1000 + 1)
         body = body[:size]
         channel.basic_publish("", "millrace.hash", body, pika.BasicProperties(message_id=ID))
@@ -471,8 +474,9 @@ def test_broker__finds_its_broker_by_name(servers, make_driver):
 
 # ---- peers that are no broker ----
 
-@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"AMQP\0\0\x09\x01", b"\1\0\0\0\0\0\5ab",
-                                      b"\1\0\0\0\0\0\4\0\x0a\0\x0a\xce", b"\1\0\0\0\0\0\4\0\x0a\0\x0a\0"])
+@pytest.mark.parametrize("greeting", [
+    b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"AMQP\0\0\x09\x01", b"\1\0\0\0\0\0\5ab",
+    b"\1\0\0\0\0\0\4\0\x0a\0\x0a\xce", b"\1\0\0\0\0\0\4\0\x0a\0\x0a\0"])
 def test_broker__a_peer_that_is_silent_or_talks_nonsense_does_no_harm(make_driver, greeting):
     with socket.create_server(("127.0.0.1", 0)) as server:
         driver = make_driver(f"amqp://guest:guest@127.0.0.1:{server.getsockname()[1]}/%2F")
@@ -490,9 +494,10 @@ def test_broker__says_why_a_login_is_refused(servers, make_driver):
     assert "wrong" not in driver.log()
 
 
-@pytest.mark.parametrize("url,says", [("amqps://guest:guest@127.0.0.1/", "amqps is not supported"),
-                                      ("http://127.0.0.1/", "must read amqp://"), ("amqp://127.0.0.1:port/", "must read")])
-def test_broker__refuses_a_url_that_it_cannot_use(make_driver, tmp_path, url, says):
+@pytest.mark.parametrize("url,says", [
+    ("amqps://guest:guest@127.0.0.1/", "amqps is not supported"),
+    ("http://127.0.0.1/", "must read amqp://"), ("amqp://127.0.0.1:port/", "must read amqp://")])
+def test_broker__refuses_a_url_that_it_cannot_use(url, says):
     program = subprocess.run([os.path.join(BUILD, "broker_driver"), url, KINDS, "quorum", "1", "5"],
                              capture_output=True, text=True, timeout=10, check=False)
     refused = json.loads(program.stdout)
