@@ -54,15 +54,9 @@ void beat_wait(struct worker *w, int kind, double seconds)
     observe(&w->beat->fresh.wait[kind], seconds > 0 ? seconds : 0);
 }
 
-void beat_run(struct worker *w, int kind, double seconds)
-{
-    observe(&w->beat->fresh.run[kind], seconds);
-}
+void beat_run(struct worker *w, int kind, double seconds) { observe(&w->beat->fresh.run[kind], seconds); }
 
-void beat_dead(struct worker *w)
-{
-    w->beat->fresh.dead++;
-}
+void beat_dead(struct worker *w) { w->beat->fresh.dead++; }
 
 static void add_histogram(struct histogram *to, const struct histogram *from)
 {
@@ -118,8 +112,8 @@ static void write_self(const struct worker *w, struct buf *out)
     buf_json(out, w->id);
     buf_text(out, ",\"host\":");
     buf_json(out, w->host);
-    buf_printf(out, ",\"pid\":%d,\"slots\":%d,\"busy\":%d,\"started\":\"%s\",\"kinds\":[", (int)getpid(),
-               w->slot_count, busy, w->started);
+    buf_printf(out, ",\"pid\":%d,\"slots\":%d,\"busy\":%d,\"started\":\"%s\",\"kinds\":[", (int)getpid(), w->slot_count,
+               busy, w->started);
     for (int i = 0; i < w->kind_count; i++)
         buf_printf(out, "%s\"%s\"", i ? "," : "", w->kind_names[i]);
     buf_append(out, "]}", 3);

@@ -32,16 +32,16 @@
 #define GROWTH_BYTES (256 * 1024 * 1024L) /* more than this above the first look: it leaks */
 
 /* Names that pass into the executor's environment. */
-static const char *const passed_names[] = { "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "ASAN_OPTIONS",
-                                            "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS" };
+static const char *const passed_names[] = {
+    "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
 #define PASSED_COUNT (sizeof passed_names / sizeof *passed_names)
 
-enum err child_open(struct child *c, const struct child_config *config, const struct child_events *events,
-                    void *ctx, struct fault *why)
+enum err child_open(struct child *c, const struct child_config *config, const struct child_events *events, void *ctx,
+                    struct fault *why)
 {
     size_t bytes = frame_map_bytes(config->inline_max);
 
-    *c = (struct child){ .config = config, .events = events, .ctx = ctx, .fd = -1, .memfd = -1 };
+    *c = (struct child){.config = config, .events = events, .ctx = ctx, .fd = -1, .memfd = -1};
     c->memfd = memfd_create("millrace-job", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     /* Sealed in size: an executor that shrank it could kill us by SIGBUS. */
     if (c->memfd < 0 || ftruncate(c->memfd, (off_t)bytes) != 0 ||
@@ -55,10 +55,7 @@ enum err child_open(struct child *c, const struct child_config *config, const st
     return ERR_OK;
 }
 
-static void free_poll(uv_handle_t *poll)
-{
-    free(poll);
-}
+static void free_poll(uv_handle_t *poll) { free(poll); }
 
 /* Ends our side of the socket; the loop frees the handle later. */
 static void disconnect(struct child *c)
@@ -157,15 +154,17 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 /* The first frame and the shared memory lie in the socket before the process exists. */
 static bool send_hello(struct child *c)
 {
-    struct frame_hello hello = { .type = FRAME_HELLO, .threads = (uint32_t)c->config->threads,
-                                 .inline_max = c->config->inline_max, .memory_max = c->config->memory_max };
+    struct frame_hello hello = {.type = FRAME_HELLO,
+                                .threads = (uint32_t)c->config->threads,
+                                .inline_max = c->config->inline_max,
+                                .memory_max = c->config->memory_max};
     union {
         struct cmsghdr header; /* for its alignment */
         char           room[CMSG_SPACE(sizeof(int))];
-    } control = { 0 };
-    struct iovec  part = { &hello, sizeof hello };
-    struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room,
-                        .msg_controllen = sizeof control.room };
+    } control = {0};
+    struct iovec  part = {&hello, sizeof hello};
+    struct msghdr m = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
 
     control.header.cmsg_level = SOL_SOCKET;
     control.header.cmsg_type = SCM_RIGHTS;
@@ -177,11 +176,11 @@ static bool send_hello(struct child *c)
 /* posix_spawn with the executor's descriptors, signals and environment; 0 or an errno. */
 static int spawn(struct child *c, int theirs)
 {
-    char  threads[48];
-    char *argv[] = { (char *)c->config->path, NULL };
-    char *environment[PASSED_COUNT + 2];
-    char *owned[PASSED_COUNT];
-    int   count = 0, error;
+    char                       threads[48];
+    char                      *argv[] = {(char *)c->config->path, NULL};
+    char                      *environment[PASSED_COUNT + 2];
+    char                      *owned[PASSED_COUNT];
+    int                        count = 0, error;
     sigset_t                   none, all;
     posix_spawnattr_t          attributes;
     posix_spawn_file_actions_t files;
@@ -208,8 +207,7 @@ static int spawn(struct child *c, int theirs)
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     /* A session of its own: a Ctrl-C at the terminal is for the worker, which lets jobs finish. */
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     error = posix_spawn(&c->pid, c->config->path, &files, &attributes, argv, environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&files);
@@ -238,8 +236,8 @@ static void fail_start(struct child *c, const char *step, int error, int64_t now
     c->pid = 0;
     disconnect(c);
     restart_ms = plan_restart(c, true, now_ms);
-    log_event(LOG_ERROR, "executor-cannot-start", "path=%s step=%s reason=\"%s\" again_ms=%" PRId64,
-              c->config->path, step, strerror(error), restart_ms);
+    log_event(LOG_ERROR, "executor-cannot-start", "path=%s step=%s reason=\"%s\" again_ms=%" PRId64, c->config->path,
+              step, strerror(error), restart_ms);
     fault_set(&why, ERR_EXECUTOR, "the executor could not be started: %s", strerror(error));
     c->events->ended(c->ctx, &why, restart_ms > 0 ? restart_ms : 1);
 }
@@ -282,7 +280,7 @@ void child_run(struct child *c, enum kind_id kind, const struct args *args, cons
                int64_t limit_s)
 {
     struct frame_shared *shared = c->shared;
-    struct frame_job     job = { .type = FRAME_JOB, .kind = (uint32_t)kind, .input_len = input_len, .args = *args };
+    struct frame_job     job = {.type = FRAME_JOB, .kind = (uint32_t)kind, .input_len = input_len, .args = *args};
 
     atomic_store_explicit(&shared->progress, 0, memory_order_relaxed);
     if (input_len > 0)
@@ -299,10 +297,7 @@ const void *child_output(const struct child *c)
     return (const char *)c->shared + frame_output_at(c->config->inline_max);
 }
 
-uint64_t child_output_max(const struct child *c)
-{
-    return frame_output_max(c->config->inline_max);
-}
+uint64_t child_output_max(const struct child *c) { return frame_output_max(c->config->inline_max); }
 
 double child_progress(const struct child *c)
 {

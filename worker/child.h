@@ -44,25 +44,25 @@ struct child_events {
 struct child {
     const struct child_config *config; /* borrowed */
     const struct child_events *events; /* borrowed */
-    void            *ctx;
-    enum child_state state;
-    enum kill_reason killed;
-    pid_t            pid;         /* 0: none */
-    uv_poll_t       *poll;        /* owned by the loop while it closes */
-    int              fd;          /* our end of the pair, -1: none */
-    int              memfd;
-    void            *shared;      /* the mapped memfd, frame_map_bytes long */
-    int              failures;    /* abnormal ends in a row */
-    int64_t          start_ms;    /* ABSENT: not before; STARTING: since */
-    int64_t          limit_s;     /* of the job under way, for the sentence */
-    int64_t          jobs;        /* since the start */
-    int64_t          rss_first;   /* bytes when it became ready */
-    int64_t          looked_ms, looked_jobs;
+    void                      *ctx;
+    enum child_state           state;
+    enum kill_reason           killed;
+    pid_t                      pid;  /* 0: none */
+    uv_poll_t                 *poll; /* owned by the loop while it closes */
+    int                        fd;   /* our end of the pair, -1: none */
+    int                        memfd;
+    void                      *shared;    /* the mapped memfd, frame_map_bytes long */
+    int                        failures;  /* abnormal ends in a row */
+    int64_t                    start_ms;  /* ABSENT: not before; STARTING: since */
+    int64_t                    limit_s;   /* of the job under way, for the sentence */
+    int64_t                    jobs;      /* since the start */
+    int64_t                    rss_first; /* bytes when it became ready */
+    int64_t                    looked_ms, looked_jobs;
 };
 
 /* Makes the shared memory. ERR_IO with why. */
-enum err child_open(struct child *c, const struct child_config *config, const struct child_events *events,
-                    void *ctx, struct fault *why) MUST_CHECK;
+enum err child_open(struct child *c, const struct child_config *config, const struct child_events *events, void *ctx,
+                    struct fault *why) MUST_CHECK;
 
 /* Kills what still runs and waits for it; frees. */
 void child_close(struct child *c);

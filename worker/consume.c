@@ -27,7 +27,7 @@ static struct consume_view look(const struct worker *w, const struct slot *but, 
     for (const struct slot *s = w->slots; s < w->slots + w->slot_count; s++)
         if (s != but && s->step == STEP_FREE && s->channel->state >= CHANNEL_STARTING)
             waiting[s->channel->kind]++;
-    return (struct consume_view){ w->kind_count, w->ready, waiting };
+    return (struct consume_view){w->kind_count, w->ready, waiting};
 }
 
 static bool is_covered(const struct worker *w)
@@ -110,7 +110,7 @@ void consumers_open(struct worker *w)
     for (int i = 0; i < w->kind_count; i++)
         w->ready[i] = -1;
     for (int i = 0; i < w->slot_count; i++) {
-        w->channels[i] = (struct channel){ .number = i, .kind = i % w->kind_count, .slot = &w->slots[i] };
+        w->channels[i] = (struct channel){.number = i, .kind = i % w->kind_count, .slot = &w->slots[i]};
         w->slots[i].channel = &w->channels[i];
     }
     uv_timer_init(w->loop, &w->poll_timer);
@@ -124,8 +124,7 @@ void consumers_slot(struct slot *s)
     int                 waiting[KIND_COUNT];
     struct consume_view view;
 
-    if (c->state != CHANNEL_IDLE || s->step != STEP_FREE || s->child.state != CHILD_READY ||
-        w->phase != PHASE_SERVING)
+    if (c->state != CHANNEL_IDLE || s->step != STEP_FREE || s->child.state != CHILD_READY || w->phase != PHASE_SERVING)
         return;
     view = look(w, s, waiting);
     c->kind = consume_pick_first(&view, c->kind);
@@ -164,10 +163,7 @@ void consumers_after(struct slot *s)
         poll_soon(w); /* what is known is as old as the job was long */
 }
 
-void consumers_suspend(struct slot *s)
-{
-    stop(s->worker, s->channel);
-}
+void consumers_suspend(struct slot *s) { stop(s->worker, s->channel); }
 
 void consumers_stop(struct worker *w)
 {

@@ -15,9 +15,9 @@
 #include <string.h>
 
 /* Where the cpu controller may be mounted, below root. */
-static const char *const mounts_v1[] = { "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct",
-                                         "/sys/fs/cgroup/cpuacct,cpu", NULL };
-static const char *const mounts_v2[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified", NULL };
+static const char *const mounts_v1[] = {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct",
+                                        "/sys/fs/cgroup/cpuacct,cpu", NULL};
+static const char *const mounts_v2[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", NULL};
 
 int cpus_by_affinity(void)
 {
@@ -78,8 +78,7 @@ static long smaller(long a, long b)
 }
 
 /* The smallest quota from the group up to the mount's top. */
-static long quota_upwards(const char *root, const char *mount, const char *group,
-                          long (*quota_in)(const char *folder))
+static long quota_upwards(const char *root, const char *mount, const char *group, long (*quota_in)(const char *folder))
 {
     char folder[PATH_MAX];
     long least = -1;

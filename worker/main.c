@@ -23,10 +23,7 @@
 #define HANDBACK_MS 5000 /* the store answers or gives up within 3 s */
 #define LEAVE_MS 3500
 
-double worker_dice(struct worker *w)
-{
-    return erand48(w->dice);
-}
+double worker_dice(struct worker *w) { return erand48(w->dice); }
 
 /* ---- the end ------------------------------------------------------------------- */
 
@@ -152,7 +149,7 @@ static const struct broker_events broker_events = {
     .delivery = on_delivery,
     .depths = consumers_on_depths,
 };
-static const struct store_events store_events = { .state = on_store };
+static const struct store_events store_events = {.state = on_store};
 
 /* ---- the start -------------------------------------------------------------------- */
 
@@ -160,7 +157,7 @@ static const struct store_events store_events = { .state = on_store };
 static enum err choose_kinds(struct worker *w, struct fault *why)
 {
     char *text = xstrdup(w->settings->kinds), *rest = text, *name;
-    bool  is_wanted[KIND_COUNT] = { false };
+    bool  is_wanted[KIND_COUNT] = {false};
 
     while ((name = strsep(&rest, ","))) {
         name += strspn(name, " ");
@@ -275,7 +272,7 @@ static enum err connect_broker(struct worker *w, struct fault *why)
 
 static void start_signals_and_tick(struct worker *w)
 {
-    static const int numbers[] = { SIGCHLD, SIGTERM, SIGINT };
+    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT};
 
     signal(SIGPIPE, SIG_IGN);
     for (int i = 0; i < 3; i++) {
@@ -339,17 +336,17 @@ static void stop(struct worker *w)
 
 int main(int argc, char **argv)
 {
-    static const char *const extra[] = { "--once", "run one job, then exit", NULL };
+    static const char *const extra[] = {"--once", "run one job, then exit", NULL};
     uv_loop_t                loop;
     struct settings          settings;
-    struct worker            w = { .loop = &loop, .settings = &settings };
-    struct fault             why = { 0 };
+    struct worker            w = {.loop = &loop, .settings = &settings};
+    struct fault             why = {0};
     char                     beside[PATH_MAX];
     unsigned                 found = 0;
     int                      status;
 
-    status = config_arguments(argc, argv, PROGRAM_WORKER, "takes jobs from RabbitMQ and has them computed", extra,
-                              &found);
+    status =
+        config_arguments(argc, argv, PROGRAM_WORKER, "takes jobs from RabbitMQ and has them computed", extra, &found);
     if (status >= 0)
         return status;
     if (config_load(&settings, &why)) {

@@ -18,34 +18,35 @@ static const struct {
     enum err    err;
     const char *detail;
 } reasons[KILL_REASON_COUNT] = {
-    [KILL_NOT] = { true, ERR_EXECUTOR, NULL }, /* the wait status says it */
-    [KILL_TIMEOUT] = { false, ERR_TIMEOUT, NULL },
-    [KILL_JOB] = { false, ERR_EXECUTOR, "the executor was stopped because the attempt was over" },
-    [KILL_RECYCLE] = { false, ERR_EXECUTOR, "the executor was replaced" },
-    [KILL_SILENT] = { true, ERR_EXECUTOR, "the executor did not become ready" },
-    [KILL_GARBLED] = { true, ERR_EXECUTOR, "the executor sent an answer that makes no sense" },
-    [KILL_END] = { false, ERR_EXECUTOR, "the worker ended" },
+    [KILL_NOT] = {true, ERR_EXECUTOR, NULL}, /* the wait status says it */
+    [KILL_TIMEOUT] = {false, ERR_TIMEOUT, NULL},
+    [KILL_JOB] = {false, ERR_EXECUTOR, "the executor was stopped because the attempt was over"},
+    [KILL_RECYCLE] = {false, ERR_EXECUTOR, "the executor was replaced"},
+    [KILL_SILENT] = {true, ERR_EXECUTOR, "the executor did not become ready"},
+    [KILL_GARBLED] = {true, ERR_EXECUTOR, "the executor sent an answer that makes no sense"},
+    [KILL_END] = {false, ERR_EXECUTOR, "the worker ended"},
 };
 
 /* What people look for when they see the signal. */
 static const char *signal_hint(int number)
 {
     switch (number) {
-    case SIGKILL: return ": out of memory, or killed from outside";
-    case SIGSYS: return ": a system call that its jail does not allow";
+    case SIGKILL:
+        return ": out of memory, or killed from outside";
+    case SIGSYS:
+        return ": a system call that its jail does not allow";
     case SIGSEGV:
     case SIGBUS:
     case SIGILL:
     case SIGFPE:
-    case SIGABRT: return ": it crashed";
-    default: return "";
+    case SIGABRT:
+        return ": it crashed";
+    default:
+        return "";
     }
 }
 
-bool outcome_is_abnormal(enum kill_reason reason)
-{
-    return reasons[reason].is_abnormal;
-}
+bool outcome_is_abnormal(enum kill_reason reason) { return reasons[reason].is_abnormal; }
 
 void outcome_of_end(int status, enum kill_reason reason, int64_t limit_s, struct fault *why)
 {
@@ -55,8 +56,7 @@ void outcome_of_end(int status, enum kill_reason reason, int64_t limit_s, struct
         fault_set(why, reasons[reason].err, "%s", reasons[reason].detail);
     else if (WIFSIGNALED(status))
         fault_set(why, ERR_EXECUTOR, "the executor was ended by signal %d (SIG%s)%s", WTERMSIG(status),
-                  sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?",
-                  signal_hint(WTERMSIG(status)));
+                  sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?", signal_hint(WTERMSIG(status)));
     else
         fault_set(why, ERR_EXECUTOR, "the executor exited with status %d", WEXITSTATUS(status));
 }
@@ -72,8 +72,8 @@ enum err outcome_of_done(const struct frame_done *done, uint64_t result_max, str
     if (done->err >= ERR_COUNT || err_class((enum err)done->err) == ERR_CLASS_NONE)
         return fault_set(why, ERR_INTERNAL, "the executor answered with error %" PRIu32 ", which ends no attempt",
                          done->err);
-    return fault_set(why, (enum err)done->err, "%.*s",
-                     (int)strnlen(done->why.detail, sizeof done->why.detail), done->why.detail);
+    return fault_set(why, (enum err)done->err, "%.*s", (int)strnlen(done->why.detail, sizeof done->why.detail),
+                     done->why.detail);
 }
 
 int outcome_rung(enum err err, int64_t errors, int64_t base_s, int64_t cap_s, double dice)

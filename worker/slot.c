@@ -22,6 +22,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/retry.h"
+#include "worker/order.h"
 #include "worker/outcome.h"
 
 #define ASK_MS 400   /* between the two questions about an owner that may have lost its message */
@@ -50,34 +51,31 @@ static const struct move {
     enum log_level    level;
     const char       *event; /* NULL: not worth a line */
 } moves[] = {
-    { STEP_CLAIM, STORE_RUN, STEP_RUN, LOG_DEBUG, NULL },
-    { STEP_CLAIM, STORE_MINE, STEP_RUN, LOG_INFO, "job-claimed-twice" }, /* the first answer was lost */
-    { STEP_CLAIM, STORE_ASK, STEP_ASK, LOG_INFO, NULL },
-    { STEP_CLAIM, STORE_LATER, STEP_COPY, LOG_INFO, "job-not-due" },
-    { STEP_CLAIM, STORE_HELD, STEP_COPY, LOG_INFO, "job-held" },
-    { STEP_CLAIM, STORE_TERMINAL, STEP_ACK, LOG_INFO, "job-ended-before" },
-    { STEP_CLAIM, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone" },
-    { STEP_FINISH, STORE_OK, STEP_ACK, LOG_DEBUG, "job-completed" },
-    { STEP_FINISH, STORE_STALE, STEP_AWAIT, LOG_WARN, "job-taken-over" },
-    { STEP_FINISH, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled" },
-    { STEP_FINISH, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone" },
-    { STEP_FAIL, STORE_RETRYING, STEP_COPY, LOG_INFO, "job-retrying" },
-    { STEP_FAIL, STORE_FAILED, STEP_ACK, LOG_INFO, "job-failed" },
-    { STEP_FAIL, STORE_STALE, STEP_AWAIT, LOG_WARN, "job-taken-over" },
-    { STEP_FAIL, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled" },
-    { STEP_FAIL, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone" },
-    { STEP_DRAIN, STORE_OK, STEP_RETURN, LOG_INFO, "job-handed-back" },
-    { STEP_DRAIN, STORE_STALE, STEP_RETURN, LOG_WARN, "job-taken-over" },
-    { STEP_DRAIN, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled" },
-    { STEP_DRAIN, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone" },
-    { STEP_DRAIN, STORE_DOWN, STEP_RETURN, LOG_WARN, "job-dropped" },
+    {STEP_CLAIM, STORE_RUN, STEP_RUN, LOG_DEBUG, NULL},
+    {STEP_CLAIM, STORE_MINE, STEP_RUN, LOG_INFO, "job-claimed-twice"}, /* the first answer was lost */
+    {STEP_CLAIM, STORE_ASK, STEP_ASK, LOG_INFO, NULL},
+    {STEP_CLAIM, STORE_LATER, STEP_COPY, LOG_INFO, "job-not-due"},
+    {STEP_CLAIM, STORE_HELD, STEP_COPY, LOG_INFO, "job-held"},
+    {STEP_CLAIM, STORE_TERMINAL, STEP_ACK, LOG_INFO, "job-ended-before"},
+    {STEP_CLAIM, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
+    {STEP_FINISH, STORE_OK, STEP_ACK, LOG_DEBUG, "job-completed"},
+    {STEP_FINISH, STORE_STALE, STEP_AWAIT, LOG_WARN, "job-taken-over"},
+    {STEP_FINISH, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled"},
+    {STEP_FINISH, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
+    {STEP_FAIL, STORE_RETRYING, STEP_COPY, LOG_INFO, "job-retrying"},
+    {STEP_FAIL, STORE_FAILED, STEP_ACK, LOG_INFO, "job-failed"},
+    {STEP_FAIL, STORE_STALE, STEP_AWAIT, LOG_WARN, "job-taken-over"},
+    {STEP_FAIL, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled"},
+    {STEP_FAIL, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
+    {STEP_DRAIN, STORE_OK, STEP_RETURN, LOG_INFO, "job-handed-back"},
+    {STEP_DRAIN, STORE_STALE, STEP_RETURN, LOG_WARN, "job-taken-over"},
+    {STEP_DRAIN, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled"},
+    {STEP_DRAIN, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
+    {STEP_DRAIN, STORE_DOWN, STEP_RETURN, LOG_WARN, "job-dropped"},
 };
 #define MOVE_COUNT (sizeof moves / sizeof *moves)
 
-static const struct kind_spec *kind_of(const struct slot *s)
-{
-    return s->worker->kinds[s->delivery->kind];
-}
+static const struct kind_spec *kind_of(const struct slot *s) { return s->worker->kinds[s->delivery->kind]; }
 
 static void log_move(const struct slot *s, const struct move *move)
 {
@@ -85,9 +83,10 @@ static void log_move(const struct slot *s, const struct move *move)
 
     if (!move->event || !log_wants(move->level))
         return;
-    log_event(move->level, move->event, "job=%s kind=%s attempt=%" PRId64 " slot=%d wait_ms=%" PRId64
-              " run_ms=%" PRId64 "%s%s%s%s%s", s->delivery->msg->id, kind_of(s)->name, s->lease.attempt, s->index,
-              s->wait_ms, s->claimed_ms ? mono_ms() - s->claimed_ms : 0, has_fault ? " error=" : "",
+    log_event(move->level, move->event,
+              "job=%s kind=%s attempt=%" PRId64 " slot=%d wait_ms=%" PRId64 " run_ms=%" PRId64 "%s%s%s%s%s",
+              s->delivery->msg->id, kind_of(s)->name, s->lease.attempt, s->index, s->wait_ms,
+              s->claimed_ms ? mono_ms() - s->claimed_ms : 0, has_fault ? " error=" : "",
               has_fault ? err_code(s->fault.err) : "", has_fault ? " detail=\"" : "", has_fault ? s->fault.detail : "",
               has_fault ? "\"" : "");
 }
@@ -109,11 +108,18 @@ static void on_answer(void *ctx, const struct store_reply *reply)
     }
     log_move(s, move);
     switch (move->answer) {
-    case STORE_MINE: s->lease.fence = reply->fence; break;
+    case STORE_MINE:
+        s->lease.fence = reply->fence;
+        break;
     case STORE_LATER:
-    case STORE_HELD: s->rung = retry_rung_within(reply->wait_ms); break;
-    case STORE_STALE: s->claimed_ms = 0; break; /* from here it is a delivery like any other */
-    default: break;
+    case STORE_HELD:
+        s->rung = retry_rung_within(reply->wait_ms);
+        break;
+    case STORE_STALE:
+        s->claimed_ms = 0;
+        break; /* from here it is a delivery like any other */
+    default:
+        break;
     }
     s->lease_epoch = reply->epoch;
     if (s->claimed_ms && (s->step == STEP_FINISH || s->step == STEP_FAIL))
@@ -137,8 +143,8 @@ static void on_renewed(void *ctx, const struct store_reply *reply)
         slot_go(s, STEP_AWAIT);
     } else if (reply->answer == STORE_CANCELLED ||
                (reply->answer == STORE_GONE && reply->epoch == s->lease.claim_epoch)) {
-        log_event(LOG_INFO, "job-cancelled", "job=%s kind=%s attempt=%" PRId64 " run_ms=%" PRId64,
-                  s->delivery->msg->id, kind_of(s)->name, s->lease.attempt, mono_ms() - s->claimed_ms);
+        log_event(LOG_INFO, "job-cancelled", "job=%s kind=%s attempt=%" PRId64 " run_ms=%" PRId64, s->delivery->msg->id,
+                  kind_of(s)->name, s->lease.attempt, mono_ms() - s->claimed_ms);
         child_kill(&s->child, KILL_JOB);
         slot_go(s, STEP_ACK);
     }
@@ -178,7 +184,7 @@ static enum step enter_await(struct slot *s)
 /* From the properties alone: a body that kills us must have been counted before it is looked at. */
 static enum step enter_claim(struct slot *s)
 {
-    s->lease = (struct lease){ .msg = s->delivery->msg, .owner = s->owner };
+    s->lease = (struct lease){.msg = s->delivery->msg, .owner = s->owner};
     s->is_asked = true;
     store_claim(s->worker->store, &s->lease, s->is_second, on_answer, s);
     return STEP_CLAIM;
@@ -202,45 +208,12 @@ static enum step fail(struct slot *s, const struct fault *why)
     return STEP_FAIL;
 }
 
-/* What the message asks for; limit_s and result_max for the time of the run. */
-static enum err decode(struct slot *s, struct args *args, struct fault *why)
-{
-    const struct delivery  *d = s->delivery;
-    const struct kind_spec *kind = kind_of(s);
-    size_t                  inline_max = (size_t)s->worker->settings->inline_max;
-    enum err                e;
-
-    s->is_dead = true; /* until it proves to be readable */
-    if (d->bad.err)
-        return fault_set(why, ERR_UNDECODABLE, "%s", d->bad.detail);
-    e = args_from_json(kind, d->msg->params, args, why);
-    if (!e)
-        e = args_complete(kind, args, why);
-    if (e)
-        return e;
-    s->is_dead = false;
-    if (d->msg->body_len > inline_max)
-        return fault_set(why, ERR_BODY, "the input has %zu bytes; this worker takes %zu", d->msg->body_len,
-                         inline_max);
-    return kind->check(args, d->msg->body_len, inline_max, &s->result_max, why);
-}
-
-static int64_t limit_s_of(const struct slot *s, const struct args *args)
-{
-    const struct settings *settings = s->worker->settings;
-    int64_t                limit_s = args_common(kind_of(s), args, "timeout");
-
-    if (limit_s <= 0)
-        limit_s = settings->timeout_s;
-    return limit_s < settings->timeout_max_s ? limit_s : settings->timeout_max_s;
-}
-
 static enum step enter_run(struct slot *s)
 {
     const struct msg *m = s->delivery->msg;
-    int64_t           now_ms = mono_ms(), limit_s;
-    struct args       args;
-    struct fault      why = { 0 };
+    int64_t           now_ms = mono_ms();
+    struct order      order;
+    struct fault      why = {0};
 
     s->claimed_ms = s->renewed_ms = now_ms;
     s->wait_ms = m->created_ms > 0 ? wall_ms() - m->created_ms : 0;
@@ -248,13 +221,14 @@ static enum step enter_run(struct slot *s)
         return STEP_DRAIN; /* the claim was under way when the end was asked for */
     beat_wait(s->worker, s->delivery->kind, (double)s->wait_ms / 1000);
     if (s->child.state != CHILD_READY) /* ended between claim and answer */
-        return fail(s, &(struct fault){ ERR_EXECUTOR, "the executor ended before the job reached it" });
-    args_init(&args);
-    if (decode(s, &args, &why))
+        return fail(s, &(struct fault){ERR_EXECUTOR, "the executor ended before the job reached it"});
+    if (order_read(s->worker->settings, kind_of(s), s->delivery, &order, &why)) {
+        s->is_dead = order.is_undecodable;
         return fail(s, &why);
-    limit_s = limit_s_of(s, &args);
-    s->limit_ms = now_ms + limit_s * 1000;
-    child_run(&s->child, s->worker->kind_ids[s->delivery->kind], &args, m->body, m->body_len, limit_s);
+    }
+    s->result_max = order.result_max;
+    s->limit_ms = now_ms + order.limit_s * 1000;
+    child_run(&s->child, s->worker->kind_ids[s->delivery->kind], &order.args, m->body, m->body_len, order.limit_s);
     if (s->is_detached)
         renew(s, now_ms);
     return STEP_RUN;
@@ -311,7 +285,9 @@ static enum step enter_bury(struct slot *s)
 {
     s->is_asked = true;
     log_event(LOG_WARN, "message-dead", "job=%s kind=%s reason=\"%s\"", s->delivery->msg->id, kind_of(s)->name,
-              s->delivery->bad.err ? s->delivery->bad.detail : s->claimed_ms ? s->fault.detail : "no message-id");
+              s->delivery->bad.err ? s->delivery->bad.detail
+              : s->claimed_ms      ? s->fault.detail
+                                   : "no message-id");
     broker_publish(s->worker->broker, s->delivery->msg, BROKER_TO_DEAD, 0, CONFIRM_MS, on_copied, s);
     return STEP_BURY;
 }
@@ -347,18 +323,12 @@ static const struct {
     enum step (*enter)(struct slot *s); /* returns its own step to wait, else the next */
     enum step again;                    /* where again_ms leads */
 } steps[STEP_COUNT] = {
-    [STEP_FREE] = { enter_free, STEP_FREE },
-    [STEP_AWAIT] = { enter_await, STEP_AWAIT },
-    [STEP_CLAIM] = { enter_claim, STEP_CLAIM },
-    [STEP_ASK] = { enter_ask, STEP_CLAIM },
-    [STEP_RUN] = { enter_run, STEP_RUN },
-    [STEP_FINISH] = { enter_finish, STEP_FINISH },
-    [STEP_FAIL] = { enter_fail, STEP_FAIL },
-    [STEP_COPY] = { enter_copy, STEP_COPY },
-    [STEP_BURY] = { enter_bury, STEP_BURY },
-    [STEP_ACK] = { enter_ack, STEP_ACK },
-    [STEP_DRAIN] = { enter_drain, STEP_DRAIN },
-    [STEP_RETURN] = { enter_return, STEP_RETURN },
+    [STEP_FREE] = {enter_free, STEP_FREE},    [STEP_AWAIT] = {enter_await, STEP_AWAIT},
+    [STEP_CLAIM] = {enter_claim, STEP_CLAIM}, [STEP_ASK] = {enter_ask, STEP_CLAIM},
+    [STEP_RUN] = {enter_run, STEP_RUN},       [STEP_FINISH] = {enter_finish, STEP_FINISH},
+    [STEP_FAIL] = {enter_fail, STEP_FAIL},    [STEP_COPY] = {enter_copy, STEP_COPY},
+    [STEP_BURY] = {enter_bury, STEP_BURY},    [STEP_ACK] = {enter_ack, STEP_ACK},
+    [STEP_DRAIN] = {enter_drain, STEP_DRAIN}, [STEP_RETURN] = {enter_return, STEP_RETURN},
 };
 
 static void slot_go(struct slot *s, enum step step)
@@ -442,7 +412,7 @@ static void on_child_done(void *ctx, const struct frame_done *done)
 {
     struct slot *s = ctx;
     uint64_t     room = child_output_max(&s->child);
-    struct fault why = { 0 };
+    struct fault why = {0};
 
     if (s->step != STEP_RUN)
         return;
@@ -467,7 +437,7 @@ static void on_child_ended(void *ctx, const struct fault *why, int64_t restart_m
         child_start(&s->child, mono_ms());
 }
 
-const struct child_events slot_child_events = { on_child_ready, on_child_done, on_child_ended };
+const struct child_events slot_child_events = {on_child_ready, on_child_done, on_child_ended};
 
 void slot_channel_lost(struct slot *s)
 {
@@ -513,8 +483,10 @@ void slot_wake(struct slot *s)
 {
     if (s->again_ms > 0 && !s->is_asked && steps[s->step].again == s->step)
         slot_go(s, s->step);
+    else if (s->step == STEP_RUN && s->is_renewing)
+        s->renewed_ms = 0; /* what is under way may get no answer: again with the next tick */
     else if (s->step == STEP_RUN)
-        s->renewed_ms = 0; /* with the next tick: the lease may be nearly over */
+        renew(s, mono_ms()); /* the lease may be nearly over, and a new epoch not know that we are detached */
 }
 
 void slot_stop(struct slot *s, bool is_forced)

@@ -15,7 +15,7 @@
 
 struct rescue {
     struct worker *worker;
-    struct msg    *msg;     /* owned; as it was delivered */
+    struct msg    *msg; /* owned; as it was delivered */
     int64_t        epoch, attempt;
     bool           is_sent; /* an answer is under way */
     struct rescue *next;
@@ -70,7 +70,7 @@ void successor_rescue(struct worker *w, const struct msg *m, int64_t epoch, int6
 
     log_event(LOG_WARN, "message-rescued", "job=%s kind=%s attempt=%" PRId64 " reason=\"its queue is gone\"", m->id,
               m->kind, attempt);
-    *r = (struct rescue){ .worker = w, .msg = msg_dup(m), .epoch = epoch, .attempt = attempt, .next = w->rescues };
+    *r = (struct rescue){.worker = w, .msg = msg_dup(m), .epoch = epoch, .attempt = attempt, .next = w->rescues};
     w->rescues = r;
     send_rescue(r);
 }

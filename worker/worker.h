@@ -116,8 +116,8 @@ struct worker {
     int                     kind_count;
     int                     slot_count;
     struct slot            *slots;
-    struct channel         *channels; /* as many */
-    int                     served_count; /* channels that are served */
+    struct channel         *channels;          /* as many */
+    int                     served_count;      /* channels that are served */
     int64_t                 ready[KIND_COUNT]; /* waiting messages as last heard, less those taken since; -1: unknown */
     uv_timer_t              poll_timer;
     int64_t                 poll_ms;

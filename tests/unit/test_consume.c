@@ -3,8 +3,11 @@
 #include "tests/unit/check.h"
 #include "worker/consume_pick.h"
 
-#define VIEW(ready, waiting) (&(struct consume_view){ 3, (const int64_t[3])ready, (const int[3])waiting })
-#define OF(a, b, c) { a, b, c }
+#define VIEW(ready, waiting) (&(struct consume_view){3, (const int64_t[3])ready, (const int[3])waiting})
+#define OF(a, b, c)                                                                                                    \
+    {                                                                                                                  \
+        a, b, c                                                                                                        \
+    }
 
 static void consume__a_new_slot_goes_where_work_waits(void **state)
 {
@@ -22,11 +25,11 @@ static void consume__a_new_slot_leaves_work_to_a_slot_that_waits_there_already(v
 
 static void consume__idle_slots_spread_over_the_kinds(void **state)
 {
-    int waiting[3] = { 0 };
+    int waiting[3] = {0};
 
     (void)state;
     for (int slot = 0; slot < 6; slot++) {
-        struct consume_view view = { 3, (const int64_t[3]){ -1, -1, -1 }, waiting };
+        struct consume_view view = {3, (const int64_t[3]){-1, -1, -1}, waiting};
         waiting[consume_pick_first(&view, 0)]++;
     }
     for (int kind = 0; kind < 3; kind++)
@@ -72,7 +75,7 @@ static void consume__a_kind_that_ran_dry_gives_way_at_once(void **state)
 
 static void consume__no_kind_starves(void **state)
 {
-    int served[3] = { 0 }, kind = 0;
+    int served[3] = {0}, kind = 0;
 
     (void)state;
     for (int turn = 0; turn < 30; turn++) {

@@ -57,7 +57,7 @@ static void outcome__every_reason_has_a_fault_that_ends_an_attempt(void **state)
 {
     (void)state;
     for (int reason = 0; reason < KILL_REASON_COUNT; reason++) {
-        struct fault why = { 0 };
+        struct fault why = {0};
         outcome_of_end(SIGNALED(SIGKILL), (enum kill_reason)reason, 1, &why);
         assert_int_not_equal(err_class(why.err), ERR_CLASS_NONE);
         assert_true(why.detail[0] != '\0');
@@ -78,8 +78,8 @@ static void outcome__only_ends_that_we_did_not_want_space_out_the_starts(void **
 
 static void outcome__a_result_within_its_bound_is_taken(void **state)
 {
-    struct frame_done done = { .type = FRAME_DONE, .err = ERR_OK, .output_len = 64 };
-    struct fault      why = { 0 };
+    struct frame_done done = {.type = FRAME_DONE, .err = ERR_OK, .output_len = 64};
+    struct fault      why = {0};
 
     (void)state;
     assert_int_equal(outcome_of_done(&done, 64, &why), ERR_OK);
@@ -89,8 +89,8 @@ static void outcome__a_result_within_its_bound_is_taken(void **state)
 
 static void outcome__an_error_keeps_its_detail(void **state)
 {
-    struct frame_done done = { .type = FRAME_DONE, .err = ERR_OVERFLOW };
-    struct fault      why = { 0 };
+    struct frame_done done = {.type = FRAME_DONE, .err = ERR_OVERFLOW};
+    struct fault      why = {0};
 
     (void)state;
     strcpy(done.why.detail, "row 3");
@@ -100,8 +100,8 @@ static void outcome__an_error_keeps_its_detail(void **state)
 
 static void outcome__an_answer_is_not_trusted(void **state)
 {
-    struct frame_done done = { .type = FRAME_DONE, .err = ERR_COUNT };
-    struct fault      why = { 0 };
+    struct frame_done done = {.type = FRAME_DONE, .err = ERR_COUNT};
+    struct fault      why = {0};
 
     (void)state;
     assert_int_equal(outcome_of_done(&done, 64, &why), ERR_INTERNAL);
