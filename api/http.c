@@ -4,7 +4,9 @@
  * The daemon has no thread: its epoll descriptor is polled by the loop, and
  * MHD_run does the rest. A request that waits is suspended; answering it
  * resumes it and marks the daemon dirty, so that MHD_run is called once per
- * round of the loop (in the prepare phase), however many were answered.
+ * round of the loop, however many were answered: in the check phase, behind
+ * the polling, so that what requests then ask of the store and the broker
+ * leaves before the loop sleeps.
  */
 #include "api/http.h"
 
@@ -37,7 +39,7 @@ struct http {
     struct MHD_Daemon   *daemon;
     struct http_config   config;
     uv_poll_t            poll;
-    uv_prepare_t         prepare;
+    uv_check_t           check;
     uv_idle_t            busy; /* active while there is more to do: the loop then does not sleep */
     uv_timer_t           tick; /* idle connections are found by running now and then */
     bool                 is_dirty;
@@ -144,6 +146,15 @@ static void count_request(struct http *h, const struct request *r)
 
 /* ---- answering --------------------------------------------------------- */
 
+static void on_busy(uv_idle_t *busy) { (void)busy; }
+
+/* There is something for MHD_run: the loop must not sleep before its next check phase. */
+static void mark_dirty(struct http *h)
+{
+    h->is_dirty = true;
+    uv_idle_start(&h->busy, on_busy);
+}
+
 void request_add_header(struct request *r, const char *name, const char *value)
 {
     if (r->is_answered || r->header_count == HEADERS_MAX)
@@ -172,7 +183,7 @@ void request_answer(struct request *r, int status, const char *content_type, str
     if (r->is_suspended) {
         r->is_suspended = false;
         MHD_resume_connection(r->connection);
-        r->http->is_dirty = true;
+        mark_dirty(r->http);
     }
 }
 
@@ -338,8 +349,6 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
 
 /* ---- the daemon in the loop ---------------------------------------------- */
 
-static void on_busy(uv_idle_t *busy) { (void)busy; }
-
 /* One step for every connection that can move. What is left to do (a body of
  * which one piece was read, a pipelined request) is done in the next round, so
  * that no client keeps the loop to itself. */
@@ -348,26 +357,24 @@ static void run(struct http *h)
     MHD_UNSIGNED_LONG_LONG timeout_ms;
 
     h->is_dirty = false;
+    uv_idle_stop(&h->busy);
     MHD_run(h->daemon);
     if (MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && !timeout_ms)
-        h->is_dirty = true;
-    if (h->is_dirty)
-        uv_idle_start(&h->busy, on_busy);
-    else
-        uv_idle_stop(&h->busy);
+        mark_dirty(h);
 }
 
+/* Also where it all happens when nothing was answered: the check phase is next. */
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     (void)status, (void)events;
-    run(poll->data);
+    ((struct http *)poll->data)->is_dirty = true;
 }
 
 static void on_tick(uv_timer_t *tick) { run(tick->data); }
 
-static void on_prepare(uv_prepare_t *prepare)
+static void on_check(uv_check_t *check)
 {
-    struct http *h = prepare->data;
+    struct http *h = check->data;
 
     if (h->is_dirty)
         run(h);
@@ -414,12 +421,12 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
     }
     h->epoll_fd = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     uv_poll_init(loop, &h->poll, h->epoll_fd);
-    uv_prepare_init(loop, &h->prepare);
+    uv_check_init(loop, &h->check);
     uv_idle_init(loop, &h->busy);
     uv_timer_init(loop, &h->tick);
-    h->poll.data = h->prepare.data = h->busy.data = h->tick.data = h;
+    h->poll.data = h->check.data = h->busy.data = h->tick.data = h;
     uv_poll_start(&h->poll, UV_READABLE, on_poll);
-    uv_prepare_start(&h->prepare, on_prepare);
+    uv_check_start(&h->check, on_check);
     uv_timer_start(&h->tick, on_tick, 1000, 1000);
     *out = h;
     return ERR_OK;
@@ -455,7 +462,7 @@ void http_stop(struct http *h)
     MHD_stop_daemon(h->daemon);
     h->open_handles = 4;
     uv_close((uv_handle_t *)&h->poll, on_closed);
-    uv_close((uv_handle_t *)&h->prepare, on_closed);
+    uv_close((uv_handle_t *)&h->check, on_closed);
     uv_close((uv_handle_t *)&h->busy, on_closed);
     uv_close((uv_handle_t *)&h->tick, on_closed);
 }

@@ -99,8 +99,6 @@ static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
     return e;
 }
 
-/* The HTTP side starts last: its prepare handle then runs before the store's in
- * each round of the loop, so that what requests ask of the store leaves at once. */
 static enum err start_http(struct gateway *gw, struct fault *why)
 {
     const struct settings *s = &gw->settings;
