@@ -145,7 +145,7 @@ class Servers:
             folder.open()
             self._folder = folder
             broker, store = RabbitMQ(folder), Redis(folder)
-            self.amqp_url, self.redis_url = broker.url, store.url
+            self.amqp_url, self.redis_url = broker.url, store.tcp_url  # a proxy may stand in between
             self.amqp_port, self.redis_port = broker.port, store.port
             self.epmd = self._run(Running(broker.epmd))
             self.rabbitmq = self._run(Broker(broker))

@@ -124,7 +124,7 @@ static void on_connect(const redisAsyncContext *ac, int status)
 
 struct link *link_open(uv_loop_t *loop, const char *ip, int port, const struct link_events *events, void *ctx)
 {
-    redisAsyncContext *ac = redisAsyncConnect(ip, port);
+    redisAsyncContext *ac = port ? redisAsyncConnect(ip, port) : redisAsyncConnectUnix(ip);
     struct link       *l;
 
     if (!ac || ac->err) {
@@ -144,7 +144,8 @@ struct link *link_open(uv_loop_t *loop, const char *ip, int port, const struct l
         return NULL;
     }
     uv_idle_init(loop, &l->flush);
-    redisEnableKeepAlive(&ac->c);
+    if (port)
+        redisEnableKeepAlive(&ac->c);
     ac->data = l;
     ac->ev.data = l;
     ac->ev.addRead = add_read;

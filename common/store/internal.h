@@ -27,7 +27,8 @@ extern const struct script_text scripts[SCRIPT_COUNT];
 /* ---- url.c ------------------------------------------------------------- */
 
 struct redis_url {
-    char host[256], user[128], password[256];
+    char host[256]; /* a path when port is 0 */
+    char user[128], password[256];
     int  port, db;
 };
 enum err redis_url_parse(const char *text, struct redis_url *out, struct fault *why) MUST_CHECK;
@@ -73,6 +74,10 @@ void         call_bytes(struct call *c, const void *p, size_t len);
 void         call_text(struct call *c, const char *text);
 void         call_int(struct call *c, int64_t value);
 
+/* The call that store_fail makes. class: as fail.lua knows it. */
+struct call *call_fail(struct store *s, const struct lease *l, const char *class, const char *code,
+                       const char *detail, int64_t wait_ms);
+
 /* Adds the `born` argument: what a lost record is made of again, as JSON. l: NULL before a claim. */
 void call_born(struct call *c, const struct msg *m, const struct lease *l);
 
@@ -101,6 +106,7 @@ struct reply_parts {
     struct record      record;
     struct store_item *items; /* owned */
     int64_t            started_ms, until_ms;
+    const char        *code, *detail; /* borrowed: of the end that a claim gave its job; else NULL */
 };
 
 /* False when the reply has not the shape this script promises. */
@@ -174,7 +180,7 @@ struct store {
     struct link     *link;
     uv_getaddrinfo_t resolving;
     bool             is_resolving, is_connected, was_up;
-    char             ip[64];
+    char             ip[256]; /* or the path */
     int64_t          epoch;
     char             epoch_text[24];
     char             run_id[48];

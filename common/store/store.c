@@ -179,7 +179,7 @@ void store_set_up(struct store *s)
     }
     if (!was_up && s->subscription)
         subscription_start(s->subscription, s->ip);
-    if (!was_up && s->events.state)
+    if (s->events.state)
         s->events.state(s->ctx, true);
 }
 
@@ -196,14 +196,22 @@ static void on_link_down(void *ctx, const char *why) { on_lost(ctx, why); }
 
 static const struct link_events link_events = {on_link_up, on_link_down};
 
-static void connect_to(struct store *s, const struct sockaddr *address)
+/* To s->ip, the url's path or a numeric address. */
+static void connect_there(struct store *s)
 {
-    if (uv_ip_name(address, s->ip, sizeof s->ip) == 0)
-        s->link = link_open(s->loop, s->ip, s->url.port, &link_events, s);
+    s->link = link_open(s->loop, s->ip, s->url.port, &link_events, s);
     if (s->link)
         store_expect(s);
     else
         on_lost(s, "cannot open a socket to it");
+}
+
+static void connect_to(struct store *s, const struct sockaddr *address)
+{
+    if (uv_ip_name(address, s->ip, sizeof s->ip) == 0)
+        connect_there(s);
+    else
+        on_lost(s, "cannot read its address");
 }
 
 /* One of the things that store_close waits for has ended. */
@@ -238,6 +246,11 @@ static void connect_start(struct store *s)
     struct sockaddr_storage address;
     int                     status;
 
+    if (!s->url.port) {
+        snprintf(s->ip, sizeof s->ip, "%s", s->url.host);
+        connect_there(s);
+        return;
+    }
     if (uv_ip4_addr(s->url.host, s->url.port, (struct sockaddr_in *)&address) == 0 ||
         uv_ip6_addr(s->url.host, s->url.port, (struct sockaddr_in6 *)&address) == 0) {
         connect_to(s, (struct sockaddr *)&address); /* no thread for what needs no lookup */

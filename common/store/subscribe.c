@@ -16,7 +16,7 @@ struct subscription {
     struct store *store;
     struct link  *link;
     uv_timer_t    again;
-    char          ip[64];
+    char          ip[256]; /* or the path */
     int           failures;
 };
 

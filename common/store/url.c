@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* url.c - redis://[[user]:password@]host[:port][/db], %-escapes in user and password. */
+/* url.c - redis://[[user]:password@]host[:port][/db] and, for a Redis on this
+ * host, unix://[[user]:password@]/path[?db=N]; %-escapes in user and password. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,15 +80,28 @@ static bool parse_host(const char *p, const char *end, struct redis_url *out)
     return out->port > 0;
 }
 
+/* /path or /path?db=N */
+static bool parse_path(const char *p, struct redis_url *out)
+{
+    const char *query = strchr(p, '?'), *end = query ? query : p + strlen(p);
+
+    out->port = 0;
+    if (end == p || !unescape(p, end, out->host, sizeof out->host))
+        return false;
+    if (query)
+        out->db = strncmp(query, "?db=", 4) == 0 ? number(query + 4, query + strlen(query), 1000000) : -1;
+    return true;
+}
+
 enum err redis_url_parse(const char *text, struct redis_url *out, struct fault *why)
 {
-    static const char scheme[] = "redis://";
-    const char       *p = text + sizeof scheme - 1, *slash, *end, *at = NULL;
+    bool        is_unix = strncmp(text, "unix://", 7) == 0;
+    const char *p = text + (is_unix ? 7 : 8), *slash, *end, *at = NULL;
 
     memset(out, 0, sizeof *out);
     out->port = 6379;
-    if (strncmp(text, scheme, sizeof scheme - 1) != 0)
-        return fault_set(why, ERR_CONFIG, "MILLRACE_REDIS_URL must begin with redis://");
+    if (!is_unix && strncmp(text, "redis://", 8) != 0)
+        return fault_set(why, ERR_CONFIG, "MILLRACE_REDIS_URL must begin with redis:// or unix://");
     slash = strchr(p, '/');
     end = slash ? slash : p + strlen(p);
     for (const char *q = p; q < end; q++)
@@ -95,9 +109,11 @@ enum err redis_url_parse(const char *text, struct redis_url *out, struct fault *
             at = q;
     if (at && !parse_login(p, at, out))
         return fault_set(why, ERR_CONFIG, "MILLRACE_REDIS_URL must have user:password or :password before the @");
-    if (!parse_host(at ? at + 1 : p, end, out))
-        return fault_set(why, ERR_CONFIG, "MILLRACE_REDIS_URL must be redis://[user:password@]host[:port][/db]");
-    if (slash && slash[1])
+    if (is_unix ? !parse_path(end, out) : !parse_host(at ? at + 1 : p, end, out))
+        return fault_set(why, ERR_CONFIG,
+                         "MILLRACE_REDIS_URL must be redis://[user:password@]host[:port][/db] or "
+                         "unix://[user:password@]/path[?db=N]");
+    if (!is_unix && slash && slash[1])
         out->db = number(slash + 1, slash + strlen(slash), 1000000);
     if (out->db < 0)
         return fault_set(why, ERR_CONFIG, "the database in MILLRACE_REDIS_URL must be a number");

@@ -9,6 +9,7 @@ is loopback, and nothing of a server that the distribution may have started
 import os
 import re
 import socket
+import urllib.parse
 
 from fleet.folder import Refused
 from fleet.process import Program
@@ -96,15 +97,26 @@ class RabbitMQ:
             return True  # no quorum queue yet
 
 
+SOCKET_PATH_BYTES = 107  # the most that the kernel takes
+
+
 class Redis:
+    """Reached by a socket in the folder, which costs half of what loopback TCP does, and by TCP."""
+
     def __init__(self, folder):
         self.port = folder.state["ports"]["redis"]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.tcp_url = f"redis://127.0.0.1:{self.port}/0"
+        path = folder.file("redis", "redis.sock")
+        has_socket = len(os.fsencode(path)) <= SOCKET_PATH_BYTES
+        self.url = f"unix://{urllib.parse.quote(path)}" if has_socket else self.tcp_url
         options = {
             "port": self.port, "bind": "127.0.0.1", "dir": folder.file("redis"),
             "appendonly": "yes", "appendfsync": "everysec", "save": "",
             "maxmemory-policy": "noeviction", "daemonize": "no",
+            "auto-aof-rewrite-min-size": "256mb",  # the default of 64 MB is reached by 100,000 jobs
         }
+        if has_socket:
+            options.update(unixsocket=path, unixsocketperm=700)
         argv = [_find("redis-server")]
         for name, value in options.items():
             argv += [f"--{name}", str(value)]
