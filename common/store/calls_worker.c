@@ -110,24 +110,34 @@ void store_finish(struct store *s, const struct lease *l, const void *result, si
     call_run(c);
 }
 
-void store_fail(struct store *s, const struct lease *l, const struct fault *why, int64_t wait_ms, store_fn *fn,
-                void *ctx)
+struct call *call_fail(struct store *s, const struct lease *l, const char *class, const char *code,
+                       const char *detail, int64_t wait_ms)
 {
-    struct call *c = call_of_owner(s, SCRIPT_fail, l, fn, ctx);
+    struct call *c = call_of_owner(s, SCRIPT_fail, l, NULL, NULL);
     struct msg  *kept = msg_dup(l->msg); /* others may hold the message: it is not to be written */
     struct buf   packed = {0};
 
     kept->attempt = l->attempt;
     msg_pack(kept, &packed);
     call_int(c, s->config.retention_ms);
-    call_text(c, class_names[err_class(why->err)]);
-    call_text(c, err_code(why->err));
-    call_text(c, why->detail);
+    call_text(c, class);
+    call_text(c, code);
+    call_text(c, detail);
     call_int(c, wait_ms);
     call_int(c, s->config.losses_max);
     call_bytes(c, packed.data, packed.len);
     buf_free(&packed);
     msg_free(kept);
+    return c;
+}
+
+void store_fail(struct store *s, const struct lease *l, const struct fault *why, int64_t wait_ms, store_fn *fn,
+                void *ctx)
+{
+    struct call *c = call_fail(s, l, class_names[err_class(why->err)], err_code(why->err), why->detail, wait_ms);
+
+    c->fn = fn;
+    c->ctx = ctx;
     call_run(c);
 }
 

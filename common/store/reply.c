@@ -119,6 +119,20 @@ static int64_t integer_at(const redisReply *r, size_t i)
     return i < r->elements && r->element[i]->type == REDIS_REPLY_INTEGER ? r->element[i]->integer : -1;
 }
 
+static const char *text_at(const redisReply *r, size_t i)
+{
+    return i < r->elements && r->element[i]->type == REDIS_REPLY_STRING ? r->element[i]->str : NULL;
+}
+
+static bool read_attempt(const redisReply *r, struct reply_parts *out)
+{
+    out->reply.fence = integer_at(r, 1);
+    out->reply.attempt = integer_at(r, 2);
+    out->reply.errors = integer_at(r, 3);
+    out->started_ms = integer_at(r, 4);
+    return out->started_ms >= 0;
+}
+
 /* What stands behind the word of an array answer. */
 static bool read_rest(const struct call *c, const redisReply *r, struct reply_parts *out)
 {
@@ -126,11 +140,11 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
 
     switch (reply->answer) {
     case STORE_RUN:
-        reply->fence = integer_at(r, 1);
-        reply->attempt = integer_at(r, 2);
-        reply->errors = integer_at(r, 3);
-        out->started_ms = integer_at(r, 4);
-        return out->started_ms >= 0;
+        return read_attempt(r, out);
+    case STORE_TERMINAL: /* this very claim ended the job */
+        out->code = text_at(r, 5);
+        out->detail = text_at(r, 6);
+        return read_attempt(r, out) && out->code && out->detail;
     case STORE_MINE:
         reply->fence = integer_at(r, 1);
         return reply->fence >= 0;

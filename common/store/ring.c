@@ -3,10 +3,12 @@
  *
  * Redis may forget its last writes (a crash before the fsync, a failover); who
  * made them says them again on the new epoch. Every script allows that. Kept:
- * the worker's finish and fail, the gateway's accept, outbox, cancel, retry and
- * pull. A drain is not kept: its message is back in the broker and takes over
- * the old claim at the price of one loss. An entry is forgotten once the server
- * has shown itself alive 5 s after it: a server that has gone proves nothing.
+ * the worker's finish, fail, and claim that ended its job; the gateway's accept,
+ * outbox, cancel, retry and pull. A replayed finish or fail names the answer that
+ * it got: that stands, whatever the server knows by then. A drain is not kept: its
+ * message is back in the broker and takes over the old claim at the price of one
+ * loss. An entry is forgotten once the server has shown itself alive 5 s after it:
+ * a server that has gone proves nothing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,7 @@ struct ring_entry {
     uint64_t           at_ms; /* loop time */
     enum script        script;
     int                argc;
+    const char        *answer; /* static: one more argument at a replay; NULL: none */
     size_t             len;
     char               bytes[]; /* arguments as RESP */
 };
@@ -57,7 +60,7 @@ void ring_trim(struct ring *ring, uint64_t alive_ms)
         ring->has_dropped = false;
 }
 
-static void add(struct store *s, const struct call *c)
+static void add(struct store *s, const struct call *c, const char *answer)
 {
     struct ring       *ring = &s->ring;
     size_t             len = c->bytes.len - CALL_HEAD;
@@ -67,6 +70,7 @@ static void add(struct store *s, const struct call *c)
     e->at_ms = uv_now(s->loop);
     e->script = c->script;
     e->argc = c->argc;
+    e->answer = answer;
     e->len = len;
     memcpy(e->bytes, c->bytes.data + CALL_HEAD, len);
     *ring->last = e;
@@ -92,7 +96,7 @@ static void add_cancel(struct store *s, const struct call *c, const struct recor
     call_int(replay, s->config.retention_ms);
     call_text(replay, s->epoch_text);
     call_text(replay, record->kind);
-    add(s, replay);
+    add(s, replay, NULL);
     call_free(replay);
 }
 
@@ -102,7 +106,7 @@ static void add_retry(struct store *s, const struct call *c, const struct record
 
     call_text(replay, c->subject);
     call_int(replay, record->fence);
-    add(s, replay);
+    add(s, replay, NULL);
     call_free(replay);
 }
 
@@ -117,7 +121,23 @@ static void add_pull(struct store *s, const struct call *c, const struct store_r
     call_int(replay, s->config.retention_ms);
     for (size_t i = 0; i < reply->item_count; i++)
         call_text(replay, reply->items[i].id);
-    add(s, replay);
+    add(s, replay, NULL);
+    call_free(replay);
+}
+
+/* Its message will be acked: the job must not come back without it. */
+static void add_ended(struct store *s, const struct call *c, const struct reply_parts *parts)
+{
+    struct lease l = *c->lease;
+    struct call *replay;
+
+    l.fence = parts->reply.fence;
+    l.attempt = parts->reply.attempt;
+    l.errors = parts->reply.errors;
+    l.claim_epoch = s->epoch;
+    l.started_ms = parts->started_ms;
+    replay = call_fail(s, &l, "permanent", parts->code, parts->detail, 0);
+    add(s, replay, "failed");
     call_free(replay);
 }
 
@@ -128,13 +148,22 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
     switch (c->script) {
     case SCRIPT_accept:
     case SCRIPT_outbox:
+        if (reply->answer == STORE_OK)
+            add(s, c, NULL);
+        break;
+    case SCRIPT_claim:
+        if (parts->code)
+            add_ended(s, c, parts);
+        break;
     case SCRIPT_finish:
         if (reply->answer == STORE_OK)
-            add(s, c);
+            add(s, c, "ok");
         break;
     case SCRIPT_fail:
-        if (reply->answer == STORE_FAILED || reply->answer == STORE_RETRYING)
-            add(s, c);
+        if (reply->answer == STORE_FAILED)
+            add(s, c, "failed");
+        else if (reply->answer == STORE_RETRYING)
+            add(s, c, "retrying");
         break;
     case SCRIPT_cancel:
         if (reply->answer == STORE_OK)
@@ -162,6 +191,8 @@ int ring_replay(struct store *s)
         c->is_replay = true;
         c->argc = e->argc;
         buf_append(&c->bytes, e->bytes, e->len);
+        if (e->answer)
+            call_text(c, e->answer);
         e->at_ms = uv_now(s->loop);
         count++;
         call_send(c);

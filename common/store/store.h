@@ -70,13 +70,14 @@ struct store_item {
 typedef void store_fn(void *ctx, const struct store_reply *reply);
 
 struct store_events {
-    void (*state)(void *ctx, bool is_up);       /* may be NULL */
+    void (*state)(void *ctx, bool is_up);       /* true after every boot: it may come again, with a new epoch,
+                                                   without a false in between. May be NULL */
     void (*ended)(void *ctx, const char *id);   /* a watched job became terminal; NULL: do not subscribe */
     void (*missed)(void *ctx);                  /* the subscription was away: look again at what you watch */
 };
 
 struct store_config {
-    const char *url;           /* redis://[user:password@]host:port/db, borrowed */
+    const char *url;           /* redis://[user:password@]host:port/db or unix:///path?db=N, borrowed */
     int64_t     retention_ms;  /* TTL of terminal records */
     int64_t     lease_ms;
     int64_t     attempts_max;  /* of records that are made here */

@@ -188,6 +188,7 @@ static void store__an_emptied_server_is_a_new_epoch_within_the_call(void **state
     assert_int_equal(b->seen.all[1], STORE_STALE);
     assert_true(b->seen.epoch > epoch);
     assert_int_equal(b->downs, 0);
+    assert_int_equal(b->ups, 2); /* the boot is told, although the connection stood */
     assert_int_equal(state_of(b, done), JOB_COMPLETED);
     assert_int_equal(state_of(b, running), JOB_COMPLETED);
     assert_int_equal(state_of(b, cancelled), JOB_CANCELLED);
@@ -227,6 +228,91 @@ static void store__a_server_that_lost_its_memory_hears_the_last_seconds_again(vo
     assert_int_equal(b->seen.item_count, 1);
     msg_free(done);
     msg_free(boxed);
+}
+
+/* The server comes back as it was at its last SAVE. */
+static void roll_back(struct bench *b)
+{
+    int ups = b->ups;
+
+    server_kill(b);
+    await(b, &b->downs, 1);
+    server_start(b);
+    await(b, &b->ups, ups + 1);
+}
+
+static void store__a_finish_said_again_beats_a_newer_claim(void **state)
+{
+    struct bench *b = started(state);
+    struct msg   *m = pending_msg(b);
+    struct lease  l = {.msg = m};
+    char          command[128];
+
+    claimed(b, &l);
+    snprintf(command, sizeof command, "HSET job:%s owner w2 fence %lld", m->id, (long long)l.fence + 1000000000);
+    cli(b, command); /* as if another had claimed it by the time of our replay */
+    cli(b, "SAVE");
+    snprintf(command, sizeof command, "HSET job:%s owner %s fence %lld", m->id, l.owner, (long long)l.fence);
+    cli(b, command);
+    store_finish(b->store, &l, "v", 1, "t", true, on_answer, &b->seen);
+    assert_int_equal(answer(b), STORE_OK);
+    roll_back(b);
+    assert_int_equal(state_of(b, m), JOB_COMPLETED);
+    assert_int_equal(b->seen.record.fence, l.fence);
+    msg_free(m);
+}
+
+static void store__a_job_that_its_claim_ended_stays_ended(void **state)
+{
+    struct bench *b = started(state);
+    struct msg   *lost = pending_msg(b), *late = new_msg(b);
+    struct lease  l = {.msg = lost}, other = {.msg = lost, .owner = "host-2-1-0"};
+    struct lease  ll = {.msg = late, .owner = "host-2-1-0"};
+    int64_t       started_ms;
+
+    late->deadline_ms = wall_ms() - 1;
+    store_create(b->store, late, on_answer, &b->seen);
+    assert_int_equal(answer(b), STORE_OK);
+    claimed(b, &l);
+    started_ms = l.started_ms;
+    store_claim(b->store, &other, true, on_answer, &b->seen);
+    assert_int_equal(answer(b), STORE_RUN);
+    cli(b, "SAVE");
+    store_claim(b->store, &l, true, on_answer, &b->seen); /* losses_max is 1 */
+    assert_int_equal(answer(b), STORE_TERMINAL);
+    store_claim(b->store, &ll, false, on_answer, &b->seen);
+    assert_int_equal(answer(b), STORE_TERMINAL);
+    roll_back(b);
+    assert_int_equal(state_of(b, lost), JOB_FAILED);
+    assert_int_equal(b->seen.record.attempt, 2);
+    assert_true(b->seen.record.has_input && b->seen.record.started_ms >= started_ms);
+    assert_int_equal(state_of(b, late), JOB_FAILED);
+    assert_int_equal(b->seen.record.started_ms, 0);
+    cli(b, "FLUSHALL");
+    assert_int_equal(state_of(b, lost), JOB_FAILED);
+    assert_int_equal(state_of(b, late), JOB_FAILED);
+    msg_free(lost);
+    msg_free(late);
+}
+
+static void store__a_last_failure_is_said_again_as_the_last(void **state)
+{
+    struct bench *b = started(state);
+    struct msg   *m = pending_msg(b);
+    struct lease  l = {.msg = m};
+    struct fault  why = {ERR_EXECUTOR, "killed"};
+    char          command[128];
+
+    claimed(b, &l);
+    cli(b, "SAVE");
+    snprintf(command, sizeof command, "HSET job:%s losses 1", m->id);
+    cli(b, command); /* a loss that Redis will forget */
+    store_fail(b->store, &l, &why, 0, on_answer, &b->seen);
+    assert_int_equal(answer(b), STORE_FAILED);
+    roll_back(b);
+    assert_int_equal(state_of(b, m), JOB_FAILED);
+    assert_int_equal(b->seen.record.losses, 1);
+    msg_free(m);
 }
 
 static void store__forgets_transitions_only_when_the_server_outlives_them(void **state)
@@ -450,6 +536,9 @@ int main(void)
         TEST(store__tells_at_once_that_there_is_no_server_and_connects_when_it_comes),
         TEST(store__an_emptied_server_is_a_new_epoch_within_the_call),
         TEST(store__a_server_that_lost_its_memory_hears_the_last_seconds_again),
+        TEST(store__a_finish_said_again_beats_a_newer_claim),
+        TEST(store__a_job_that_its_claim_ended_stays_ended),
+        TEST(store__a_last_failure_is_said_again_as_the_last),
         TEST(store__forgets_transitions_only_when_the_server_outlives_them),
         TEST(store__a_lost_connection_alone_is_no_new_epoch),
         TEST(store__a_server_without_the_scripts_learns_them),

@@ -79,10 +79,10 @@ class Job:
 
 
 class Lease:
-    def __init__(self, job, owner, copy, answer, epoch):
+    def __init__(self, job, owner, copy, answer, epoch, kind="run"):
         self.job, self.owner, self.copy, self.epoch = job, owner, copy, epoch
-        word, self.fence, self.attempt, self.errors, self.started = answer
-        assert word == "run"
+        word, self.fence, self.attempt, self.errors, self.started = answer[:5]
+        assert word == kind
 
     def born(self):
         return self.job.born(attempt=self.attempt, errors=self.errors, started=self.started, owner=self.owner,
@@ -113,6 +113,16 @@ class Store:
         self.r.flushall()
         self.new_epoch()
 
+    def snapshot(self):
+        """What stands on the disk."""
+        return {key: (max(0, self.r.pttl(key)), self.r.dump(key)) for key in self.r.scan_iter()}
+
+    def roll_back(self, snapshot):
+        """Forgets all that came later; a restart is a new epoch as well."""
+        self.r.flushall()
+        for key, (ttl, dump) in snapshot.items():
+            self.r.restore(key, ttl, dump)
+
     def call(self, name, *arguments, epoch=None):
         return decoded(self.r.evalsha(self.shas[name], 0, epoch or self.epoch, *arguments))
 
@@ -141,11 +151,12 @@ class Store:
     def renew(self, lease, progress=0.5, away=0, lease_ms=LEASE):
         return self.of_owner("renew", lease, lease_ms, progress, away)
 
-    def finish(self, lease, result=b"r" * 64, with_pull=1):
-        return self.of_owner("finish", lease, DAY, "application/octet-stream", with_pull, result)
+    def finish(self, lease, result=b"r" * 64, with_pull=1, replay=()):
+        return self.of_owner("finish", lease, DAY, "application/octet-stream", with_pull, result, *replay)
 
-    def fail(self, lease, why="transient", wait=1000, packed=b"packed", losses_max=2):
-        return self.of_owner("fail", lease, DAY, why, "io", "it broke", wait, losses_max, packed)
+    def fail(self, lease, why="transient", wait=1000, packed=b"packed", losses_max=2, code="io", detail="it broke",
+             replay=()):
+        return self.of_owner("fail", lease, DAY, why, code, detail, wait, losses_max, packed, *replay)
 
     def drain(self, lease):
         return self.of_owner("drain", lease)

@@ -311,7 +311,7 @@ def test_a_slot_holds_one_message_over_all_its_queues_and_no_kind_starves(fleet)
     """Many of each kind, one slot: never two unacknowledged, and each kind gets its turn."""
     fleet.start_gateway()
     spins = [fleet.submit("spin", seconds=0.05) for _ in range(60)]
-    hashes = [fleet.submit_hash(b"%d" % i, 1000) for i in range(60)]
+    hashes = [fleet.submit_hash(b"%d" % i, 200000) for i in range(60)]  # some 30 ms each: a turn is 100 ms
     products = [fleet.submit_matrix([[i]], [[2]]) for i in range(60)]
     total = len(spins) + len(hashes) + len(products)
     fleet.start_worker(MILLRACE_SLOTS=1)

@@ -5,7 +5,7 @@ import pytest
 import redis
 
 from store_scripts import (  # noqa: F401  (some are fixtures)
-    DAY, KIND, Job, expire_lease, make_pending, pending, server, store)
+    DAY, KIND, Job, Lease, expire_lease, make_pending, pending, server, store)
 
 
 def test_schedule_2_two_claims_around_a_loss_have_different_fences(store, pending):
@@ -41,12 +41,9 @@ def test_schedule_3_a_record_rolled_back_to_before_the_claim_takes_the_settle(st
         before = store.leased(job, "w0")
     if state == "retrying":
         store.fail(before, wait=0)
-    rolled_back = store.r.dump(f"job:{job.id}"), store.r.dump(f"ix:{KIND}"), store.r.dump("count")
+    before_claim = store.snapshot()
     lease = store.leased(job, "w1", second=1)
-    for key, dump in zip((f"job:{job.id}", f"ix:{KIND}", "count"), rolled_back):
-        store.r.delete(key)
-        if dump:
-            store.r.restore(key, 60_000 if state == "unconfirmed" and key[:3] == "job" else 0, dump)
+    store.roll_back(before_claim)
     assert store.finish(lease) == "stale", "same epoch: another holds it"
     store.new_epoch()
     assert store.finish(lease) == "ok"
@@ -71,6 +68,86 @@ def test_schedule_4_replayed_settles_bring_the_ends_back(store):
     assert store.finish(finished_lease) == "ok"
     assert store.fail(failed_lease, "permanent") == "failed"
     assert store.claim(a, "w2") == store.claim(b, "w2") == "terminal"
+
+
+@pytest.mark.parametrize("state", ["pending", "in-progress", "retrying"])
+def test_schedule_4_a_replayed_finish_wins_over_a_newer_claim(store, pending, state):
+    first = store.leased(pending)
+    before_finish = store.snapshot()
+    store.finish(first, b"first")
+    store.roll_back(before_finish)
+    store.new_epoch()
+    second = store.leased(pending, "w2", second=1)
+    if state == "pending":
+        store.drain(second)
+    if state == "retrying":
+        store.fail(second)
+    assert store.state(pending) == state
+    assert store.finish(first, b"first") == "stale", "not confirmed before: the newer claim stands"
+    assert store.finish(first, b"first", replay=["ok"]) == "ok"
+    assert store.renew(second) == store.finish(second) == store.fail(second) == "stale"
+    assert store.claim(pending, "w2") == "terminal"
+    assert store.pull() == {pending.id: "first"}
+    assert not store.r.exists(f"in:{pending.id}")
+
+
+def test_schedule_4_a_replayed_finish_wins_over_an_older_failure_only(store):
+    a, b = make_pending(store, idem="key", digest="d"), make_pending(store)
+    store.fail(store.leased(a), "permanent")
+    before_retry = store.snapshot()
+    store.call("retry", a.id)
+    lease_a, lease_b = store.leased(a, copy="c2"), store.leased(b)
+    store.finish(lease_a)
+    store.roll_back(before_retry)
+    store.new_epoch()
+    assert store.fail(store.leased(b, "w2", second=1), "permanent") == "failed"
+    assert store.finish(lease_a, replay=["ok"]) == "ok"
+    assert store.finish(lease_b, replay=["ok"]) == "stale"
+    assert (store.state(a), store.state(b)) == ("completed", "failed")
+    assert not store.r.exists(f"in:{a.id}") and 0 < store.ttl("idem:key") <= DAY
+
+
+def test_schedule_4_a_replayed_finish_does_not_undo_a_cancel(store, pending):
+    lease = store.leased(pending)
+    store.new_epoch()
+    store.cancel(pending)
+    assert store.finish(lease, replay=["ok"]) == "cancelled"
+
+
+@pytest.mark.parametrize("code", ["lost", "expired"])
+def test_schedule_4_the_end_that_a_claim_gave_a_job_can_be_replayed(store, code):
+    job = make_pending(store, deadline=0 if code == "lost" else store.now() - 1)
+    if code == "lost":
+        first = store.leased(job)
+        expire_lease(store, job)
+    before_end = store.snapshot()
+    answer = store.claim(job, "w2", packed=b"m", losses_max=0)
+    ended = Lease(job, "w2", job.copy, answer, store.epoch, "terminal")
+    assert answer[5:] == [code, store.record(job)["detail"]]
+    assert (ended.attempt, ended.started) == ((1, first.started) if code == "lost" else (0, 0))
+    for lose in (lambda: store.roll_back(before_end), store.r.flushall):
+        lose()
+        store.new_epoch()
+        for _ in range(2):
+            assert store.fail(ended, "permanent", code=code, detail=answer[6], replay=["failed"]) == "failed"
+        record = store.record(job)
+        assert (record["code"], record["detail"], record["input"]) == (code, answer[6], "1")
+        assert store.claim(job, "w3") == "terminal"
+
+
+@pytest.mark.parametrize("why, counter, code", [("transient", "errors", "io"), ("loss", "losses", "lost")])
+def test_schedule_4_a_replayed_failure_is_the_last_whatever_the_counters_say(store, pending, why, counter, code):
+    before = store.snapshot()
+    for _ in range(2):
+        store.fail(store.leased(pending), why, wait=0)
+    last = store.leased(pending)
+    assert store.fail(last, why) == "failed"
+    store.roll_back(before)
+    store.new_epoch()
+    assert store.fail(last, why, replay=["failed"]) == "failed"
+    record = store.record(pending)
+    assert (record["state"], record["code"], record[counter]) == ("failed", code, "1")
+    assert store.stats()["jobs"]["failed"] == 1
 
 
 def test_schedule_5_an_ended_and_expired_job_is_not_run_again(store, pending):

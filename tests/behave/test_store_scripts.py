@@ -171,7 +171,7 @@ def test_a_job_lost_too_often_fails_and_keeps_its_input(store, pending):
         expire_lease(store, pending)
     assert store.claim(pending, "w9") == "pack"
     assert store.state(pending) == "in-progress"
-    assert store.claim(pending, "w9", packed=b"the message") == "terminal"
+    assert store.claim(pending, "w9", packed=b"the message")[0] == "terminal"
     record = store.record(pending)
     assert (record["state"], record["code"], record["losses"]) == ("failed", "lost", "3")
     assert store.r.get(f"in:{pending.id}") == b"the message"
@@ -181,7 +181,7 @@ def test_a_job_lost_too_often_fails_and_keeps_its_input(store, pending):
 def test_the_owner_of_a_job_that_failed_as_lost_is_stale(store, pending):
     lease = store.leased(pending)
     expire_lease(store, pending)
-    assert store.claim(pending, "w2", packed=b"m", losses_max=0) == "terminal"
+    assert store.claim(pending, "w2", packed=b"m", losses_max=0)[0] == "terminal"
     assert store.finish(lease) == "stale"
     assert store.fail(lease) == "stale"
 
@@ -200,11 +200,12 @@ def test_a_job_past_its_deadline_fails_at_claim(store):
     for prepare in (store.create, lambda job: (store.create(job), store.accept(job))):
         job = Job(store, deadline=store.now() - 1)
         prepare(job)
-        assert store.claim(job) == "terminal"
+        assert store.claim(job)[0] == "terminal"
         assert store.record(job)["code"] == "expired"
     job = make_pending(store, deadline=store.now() + 3_600_000)
     store.fail(store.leased(job), wait=0)
     store.r.hset(f"job:{job.id}", "deadline", store.now() - 1)
+    assert store.claim(job)[0] == "terminal"
     assert store.claim(job) == "terminal"
     assert not store.r.exists(f"in:{job.id}")
 

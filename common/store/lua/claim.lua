@@ -3,7 +3,9 @@
 -- claim(epoch, id, copy, owner, msg_epoch, dice, lease_ms, second, born[, packed]):
 -- a worker holds this copy of the message; may it run the job? Counts the job if
 -- the gateway has not done so yet. `born` also has losses_max and retention.
--- `pack`: ask again with the packed message, it has to be kept.
+-- `pack`: ask again with the packed message, it has to be kept. `terminal` as an
+-- array (fence, attempt, errors, started, code, detail): this very claim ended the
+-- job; after a Redis loss it is said again as `fail` by this fence.
 -- dice: 0 to 15, low bits of the fence; Redis starts its own dice anew in each script.
 local id, copy, owner = ARGV[2], ARGV[3], ARGV[4]
 local key = 'job:' .. id
@@ -25,7 +27,7 @@ end
 local fence = math.max(old + 1, us - us % 16 + ARGV[6])
 local function fail(losses, code, detail, input)
     local b = cjson.decode(ARGV[9])
-    local more = call('HMGET', key, 'idem', 'watch')
+    local more = call('HMGET', key, 'idem', 'watch', 'started')
     if input == 1 then
         call('SET', 'in:' .. id, ARGV[10], 'PX', b.retention)
     else
@@ -34,7 +36,7 @@ local function fail(losses, code, detail, input)
     call('HSET', key, 'state', 'failed', 'fence', fence, 'finished', now, 'losses', losses, 'code', code,
          'detail', detail, 'input', input)
     close(id, kind, state, 'failed', b.retention, more[1], more[2])
-    return 'terminal'
+    return {'terminal', fence, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(more[3]) or 0, code, detail}
 end
 if state == 'in-progress' then
     local held = call('HMGET', key, 'copy', 'owner', 'lease', 'away', 'losses')

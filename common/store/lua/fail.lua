@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 -- SPDX-License-Identifier: Apache-2.0
 -- fail(epoch, id, fence, claimed, born, retention, class, code, detail, wait_ms,
--- losses_max, packed): the attempt failed. class: permanent, transient, loss.
+-- losses_max, packed[, answer]): the attempt failed. class: permanent, transient,
+-- loss. A replay names the answer that it got: a job that has failed for good has
+-- no message any more, so that counters that were lost must not let it run again.
 local id, retention, class = ARGV[2], ARGV[6], ARGV[7]
 local key = 'job:' .. id
 local r, no = hold(id, ARGV[3], ARGV[4], ARGV[5])
@@ -17,13 +19,13 @@ if state ~= 'in-progress' then
 end
 local spent = call('HMGET', key, 'errors', 'losses', 'max')
 local errors, losses = tonumber(spent[1]) or 0, tonumber(spent[2]) or 0
-local code, is_over = ARGV[8], class == 'permanent'
+local code, is_over = ARGV[8], class == 'permanent' or ARGV[13] == 'failed'
 if class == 'transient' then
     errors = errors + 1
-    is_over = errors >= tonumber(spent[3])
+    is_over = is_over or errors >= tonumber(spent[3])
 elseif class == 'loss' then
     losses = losses + 1
-    is_over = losses > tonumber(ARGV[11])
+    is_over = is_over or losses > tonumber(ARGV[11])
     code = is_over and 'lost' or code
 end
 local now = clock()

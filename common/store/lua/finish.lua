@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
 -- SPDX-License-Identifier: Apache-2.0
--- finish(epoch, id, fence, claimed, born, retention, type, with_pull, result): completed.
+-- finish(epoch, id, fence, claimed, born, retention, type, with_pull, result[, answer]):
+-- completed. A replay names the answer that it got: its result was accepted
+-- already, so whoever was given the job since then has to stop.
 local id, retention, result = ARGV[2], ARGV[6], ARGV[9]
-local r, no = hold(id, ARGV[3], ARGV[4], ARGV[5])
+local r, no = hold(id, ARGV[3], ARGV[4], ARGV[5], ARGV[10])
 if not r then
     return no
 end

@@ -91,24 +91,26 @@ end
 -- the record. Returns state, fence, kind, idem, watch and pulled as a list, or nil and
 -- the answer. After a Redis loss the claim itself may be what was lost: then the
 -- record is missing or older than the claim (its fence is lower), and is brought
--- to where the claim had left it.
-local function hold(id, fence, claimed, born)
+-- to where the claim had left it. wins: also when a newer claim holds the record,
+-- or an older one has failed it.
+local function hold(id, fence, claimed, born, wins)
     local key = 'job:' .. id
     local r = call('HMGET', key, 'state', 'fence', 'kind', 'idem', 'watch', 'pulled')
     local state = r[1]
-    if r[2] == fence or state == 'completed' or state == 'failed' or state == 'cancelled' then
-        if state == 'cancelled' then
-            return nil, 'cancelled'
-        end
-        if r[2] == fence then
-            return r
-        end
+    if state == 'cancelled' then
+        return nil, 'cancelled'
+    end
+    if r[2] == fence then
+        return r
+    end
+    local is_newer = (tonumber(r[2]) or 0) > tonumber(fence)
+    if state == 'completed' or state == 'failed' and (is_newer or not wins) then
         return nil, 'stale'
     end
     if claimed == ARGV[1] then
         return nil, state and 'stale' or 'gone'
     end
-    if state and (tonumber(r[2]) or 0) > tonumber(fence) then
+    if is_newer and not wins then
         return nil, 'stale'
     end
     local b = cjson.decode(born)
@@ -121,6 +123,8 @@ local function hold(id, fence, claimed, born)
             if r[4] then
                 call('PERSIST', 'idem:' .. r[4])
             end
+        elseif state == 'failed' then
+            call('HINCRBY', 'count', 'failed:' .. r[3], -1)
         end
         call('DEL', 'in:' .. id)
         call('HSET', key, 'state', 'in-progress', 'attempt', b.attempt, 'input', 0)
