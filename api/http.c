@@ -11,10 +11,13 @@
 #include "api/http.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/auth.h"
@@ -24,6 +27,8 @@
 #define HEADERS_MAX 6
 #define CONNECTION_BYTES 32768      /* per connection: head and the piece of body under way */
 #define DROPPED_BYTES_MAX (64u << 20) /* of a body behind its answer, then the connection is cut */
+#define HEAD_SLACK_MS 30000 /* a head takes at most this and the idle time, a body this and its length at */
+#define BODY_BYTES_PER_MS 16
 #define ROUTES_MAX 40
 #define STATUS_SLOTS 12
 
@@ -47,13 +52,25 @@ struct http {
     bool                 is_refusing;
     int                  open_handles;
     int                  epoll_fd;
-    struct route_counts  counts[ROUTES_MAX];
+    struct connection   *connections;
+    struct route_counts  counts[ROUTES_MAX + 1]; /* the last: no route */
+};
+
+/* One client's connection: how long it has been delivering the present request. */
+struct connection {
+    struct connection *next, *before;
+    int                fd;
+    int64_t            since_ms; /* mono; when it was opened, or its last request ended, or the present head came */
+    int64_t            bytes;    /* of the body since then */
+    enum { IN_HEAD, IN_BODY, IN_ANSWER } part;
 };
 
 struct request {
     struct http           *http;
     struct MHD_Connection *connection;
+    struct connection     *link;
     const struct route    *route;
+    bool                   is_head;
     char                  *segment; /* owned */
     void                  *state;
     bool                   has_started; /* start was called, gone is owed */
@@ -121,22 +138,21 @@ static const struct route *route_find(const struct route *routes, const char *me
 
 static void count_request(struct http *h, const struct request *r)
 {
-    struct route_counts *c;
+    const char          *method = r->route ? r->route->method : "any", *path = r->route ? r->route->path : "none";
+    struct route_counts *c = &h->counts[r->route ? r->route - h->config.routes : ROUTES_MAX];
     int                  i = 0;
     char                 labels[128];
 
-    if (!h->config.metrics || !r->route)
+    if (!h->config.metrics)
         return;
-    c = &h->counts[r->route - h->config.routes];
     if (!c->seconds) {
-        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\"", r->route->method, r->route->path);
+        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\"", method, path);
         c->seconds = metrics_series(h->config.metrics, METRIC_HTTP_SECONDS, labels);
     }
     while (i < STATUS_SLOTS - 1 && c->by_status[i].count && c->by_status[i].status != r->status)
         i++;
     if (!c->by_status[i].count) {
-        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\",code=\"%d\"", r->route->method, r->route->path,
-                 r->status);
+        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\",code=\"%d\"", method, path, r->status);
         c->by_status[i].count = metrics_series(h->config.metrics, METRIC_HTTP_REQUESTS, labels);
         c->by_status[i].status = r->status;
     }
@@ -211,6 +227,7 @@ struct gateway     *request_gateway(const struct request *r) { return r->http->c
 const struct route *request_route(const struct request *r) { return r->route; }
 const char         *request_segment(const struct request *r) { return r->segment ? r->segment : ""; }
 bool                request_is_answered(const struct request *r) { return r->is_answered; }
+bool                request_is_head(const struct request *r) { return r->is_head; }
 void                request_set_state(struct request *r, void *state) { r->state = state; }
 void               *request_state(const struct request *r) { return r->state; }
 
@@ -259,20 +276,73 @@ enum err request_each_query(struct request *r,
     return each.err;
 }
 
+/* ---- connections ----------------------------------------------------------- */
+
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **link,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http       *h = ctx;
+    struct connection *c = *link;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        c = *link = xcalloc(1, sizeof *c);
+        c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        c->since_ms = mono_ms();
+        c->next = h->connections;
+        if (c->next)
+            c->next->before = c;
+        h->connections = c;
+    } else if (c) {
+        if (c->next)
+            c->next->before = c->before;
+        *(c->before ? &c->before->next : &h->connections) = c->next;
+        free(c);
+        *link = NULL;
+    }
+}
+
+static void connection_enter(struct connection *c, int part)
+{
+    c->part = part;
+    c->bytes = 0;
+    c->since_ms = mono_ms();
+}
+
+/* Each byte restarts libmicrohttpd's own clock; this one a client cannot restart. */
+static void cut_slow_connections(struct http *h)
+{
+    int64_t now = mono_ms();
+
+    for (struct connection *c = h->connections; c; c = c->next) {
+        int64_t patience = HEAD_SLACK_MS;
+
+        patience += c->part == IN_HEAD ? h->config.idle_s * (int64_t)1000 : c->bytes / BODY_BYTES_PER_MS;
+        if (c->part != IN_ANSWER && now - c->since_ms > patience)
+            shutdown(c->fd, SHUT_RDWR);
+    }
+}
+
 /* ---- the life of a request ---------------------------------------------- */
 
 static struct request *request_new(struct http *h, struct MHD_Connection *connection, const char *method,
                                    const char *path)
 {
     struct request *r = xcalloc(1, sizeof *r);
+    const char     *encoding;
     char            allow[64];
 
     r->http = h;
     r->connection = connection;
     r->start_us = mono_us();
+    r->link = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    r->is_head = !strcmp(method, "HEAD");
+    connection_enter(r->link, IN_BODY);
+    encoding = request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     r->route = route_find(h->config.routes, method, path, &r->segment, allow);
     if (h->is_refusing) {
         request_fail(r, ERR_BUSY, "this gateway is stopping");
+    } else if (encoding && strcasecmp(encoding, "chunked") != 0) {
+        request_fail(r, ERR_REQUEST, "the Transfer-Encoding is not chunked: nothing else is read");
     } else if (!r->route && *allow) {
         request_add_header(r, MHD_HTTP_HEADER_ALLOW, allow);
         request_fail(r, ERR_METHOD, "the Allow header lists the methods of this path");
@@ -297,6 +367,20 @@ static enum MHD_Result request_queue(struct request *r)
     return MHD_queue_response(r->connection, (unsigned)r->status, r->response);
 }
 
+/* Whether an answer that came before the body should leave before it, too,
+ * which closes the connection: when the client waits for a word before it sends
+ * the body, or nothing could end the body, or it is too long to be read for
+ * nothing. Else it is read and dropped, since many clients send all before they
+ * look at an answer. */
+static bool answers_at_once(const struct request *r)
+{
+    const char *encoding = request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+
+    return r->is_answered && (request_header(r, MHD_HTTP_HEADER_EXPECT) ||
+                              (encoding && strcasecmp(encoding, "chunked") != 0) ||
+                              request_body_length(r) > DROPPED_BYTES_MAX);
+}
+
 static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, const char *path, const char *method,
                                  const char *version, const char *bytes, size_t *len, void **state)
 {
@@ -305,11 +389,10 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, c
     (void)version;
     if (!r) { /* the head has arrived */
         r = *state = request_new(ctx, connection, method, path);
-        /* Behind a refused head may come a long body that nobody wants: answer at once,
-         * which closes the connection. A short one is read, so that the connection lives. */
-        return r->is_answered && request_body_length(r) > CONNECTION_BYTES ? request_queue(r) : MHD_YES;
+        return answers_at_once(r) ? request_queue(r) : MHD_YES;
     }
     if (*len) {
+        r->link->bytes += (int64_t)*len;
         if (!r->is_answered && r->route->handler->body)
             r->route->handler->body(r, bytes, *len);
         else if ((r->dropped_bytes += *len) > DROPPED_BYTES_MAX)
@@ -317,6 +400,7 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, c
         *len = 0;
         return MHD_YES;
     }
+    r->link->part = IN_ANSWER;
     if (!r->is_answered && !r->has_ended) {
         r->has_ended = true;
         r->route->handler->end(r);
@@ -336,6 +420,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     (void)ctx, (void)connection, (void)code;
     if (!r)
         return;
+    connection_enter(r->link, IN_HEAD);
     if (r->has_started && r->route->handler->gone)
         r->route->handler->gone(r);
     if (r->response)
@@ -370,7 +455,29 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     ((struct http *)poll->data)->is_dirty = true;
 }
 
-static void on_tick(uv_timer_t *tick) { run(tick->data); }
+static void on_tick(uv_timer_t *tick)
+{
+    cut_slow_connections(tick->data);
+    run(tick->data);
+}
+
+/* Undoes %-escapes in place, but for %00: an escaped NUL would cut the text short. */
+static size_t unescape(void *ctx, struct MHD_Connection *connection, char *text)
+{
+    char *out = text;
+
+    (void)ctx, (void)connection;
+    for (const char *in = text; *in; in++) {
+        unsigned byte = 0;
+
+        if (*in == '%' && isxdigit((unsigned char)in[1]) && isxdigit((unsigned char)in[2]))
+            sscanf(in + 1, "%2x", &byte);
+        *out++ = byte ? (char)byte : *in;
+        in += byte ? 2 : 0;
+    }
+    *out = 0;
+    return (size_t)(out - text);
+}
 
 static void on_check(uv_check_t *check)
 {
@@ -410,7 +517,8 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
         flags |= MHD_USE_IPv6;
     h->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_access, h, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections_max,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
         MHD_OPTION_END);

@@ -8,6 +8,9 @@
  * Any of the first three may answer; if none has when end returns, the request
  * waits, and may be answered later from any callback of the loop. gone is
  * called exactly once, last. A body that follows an answer is read and dropped.
+ *
+ * A client that delivers its request slower than 30 s and 16 KiB/s is cut off;
+ * a request that waits for its answer may wait for ever.
  */
 #ifndef MILLRACE_HTTP_H
 #define MILLRACE_HTTP_H
@@ -77,6 +80,7 @@ const char         *request_header(const struct request *r, const char *name); /
 const char         *request_query(const struct request *r, const char *name);  /* NULL: absent */
 int64_t             request_body_length(const struct request *r); /* Content-Length, -1: chunked; 0: no body */
 bool                request_is_answered(const struct request *r);
+bool                request_is_head(const struct request *r); /* HEAD, on a GET route */
 
 /* Calls fn for each query parameter in order, value "" without one; stops at the first error. */
 enum err request_each_query(struct request *r,

@@ -23,7 +23,7 @@ struct waiter {
     bool                   is_asking; /* an answer of the store is under way */
     bool                   has_ended; /* the job ended while it was */
     const struct longpoll *poll;
-    struct waiter         *same; /* next one who waits for this id */
+    struct waiter         *same, *before; /* next and last one who wait for this id */
     struct longpolls      *set;
     struct request        *request;
     int64_t                until_ms; /* mono; 0: answers with what there is */
@@ -52,6 +52,7 @@ void longpolls_free(struct longpolls *set) { free(set); }
 
 static int compare(const void *a, const void *b) { return memcmp(a, b, JOB_ID_BYTES - 1); }
 
+/* The tree holds the first who waits for an id, the others hang on it. */
 static void insert(struct waiter *w)
 {
     struct waiter **node = tsearch(w, &w->set->tree, compare);
@@ -59,11 +60,14 @@ static void insert(struct waiter *w)
     if (!node)
         abort(); /* out of memory */
     w->is_in_tree = true;
-    w->same = NULL;
-    if (*node != w) {
-        w->same = (*node)->same;
-        (*node)->same = w;
-    }
+    w->same = w->before = NULL;
+    if (*node == w)
+        return;
+    w->same = (*node)->same;
+    w->before = *node;
+    (*node)->same = w;
+    if (w->same)
+        w->same->before = w;
 }
 
 /* Takes all who wait for id out of the tree: a list by same. */
@@ -79,17 +83,23 @@ static struct waiter *take(struct longpolls *set, const char *id)
     return first;
 }
 
-/* Takes this one out; the others who wait for its id go back. */
+/* Takes this one out; the others who wait for its id stay. */
 static void leave(struct waiter *w)
 {
-    struct waiter *next;
+    struct waiter **node;
 
     if (!w->is_in_tree)
         return;
-    for (struct waiter *each = take(w->set, w->id); each; each = next) {
-        next = each->same;
-        if (each != w)
-            insert(each);
+    w->is_in_tree = false;
+    if (w->same)
+        w->same->before = w->before;
+    if (w->before) {
+        w->before->same = w->same;
+    } else if (w->same) { /* the next one is the first now: an equal key, so the tree stays as it is */
+        node = tfind(w, &w->set->tree, compare);
+        *node = w->same;
+    } else {
+        tdelete(w, &w->set->tree, compare);
     }
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "api/auth.h"
 #include "api/gateway.h"
@@ -64,6 +65,28 @@ static enum err check_exposure(const struct settings *s, struct fault *why)
                      "MILLRACE_LISTEN is %s, which others can reach: set MILLRACE_API_KEY_FILE, or MILLRACE_INSECURE=1 "
                      "if anyone may submit jobs here",
                      s->listen);
+}
+
+#define OWN_FILES 64 /* sockets to the servers, logs, the loop's own */
+
+/* Clients may not take the descriptors that the way to our own servers needs. */
+static void make_room_for_files(struct settings *s)
+{
+    struct rlimit limit;
+    rlim_t        wanted = (rlim_t)s->connections_max + OWN_FILES;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit))
+            getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur >= wanted)
+        return;
+    s->connections_max = limit.rlim_cur > 2 * OWN_FILES ? (int64_t)limit.rlim_cur - OWN_FILES : OWN_FILES;
+    log_event(LOG_WARN, "fewer-connections", "wanted_files=%llu limit=%llu connections_max=%lld",
+              (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (long long)s->connections_max);
 }
 
 static void make_series(struct gateway *gw)
@@ -135,6 +158,7 @@ static enum err gateway_start(struct gateway *gw, struct fault *why)
         e = auth_load(gw->settings.api_key_file, &gw->auth, why);
     if (e)
         return e;
+    make_room_for_files(&gw->settings);
     make_series(gw);
     gw->longpolls = longpolls_new(gw);
     gw->depths = depths_new(gw);
@@ -153,7 +177,7 @@ static void gateway_stop(struct gateway *gw)
     if (gw->metrics_http)
         http_refuse(gw->metrics_http);
     relay_stop(gw->relay);
-    broker_stop(gw->broker); /* publishes under way are answered: their jobs go to the outbox */
+    broker_stop(gw->broker); /* publishes under way are answered: a client hears that the outcome is unknown */
     longpolls_finish(gw->longpolls);
     depths_free(gw->depths);
     store_close(gw->store); /* what it did not answer is answered as down; every request has its answer now */

@@ -21,6 +21,19 @@ static int range_fits(const char *range, size_t len, const char *type)
     return len == 3 && !memcmp(range, "*/*", 3);
 }
 
+/* The q parameter of one range of an Accept header, 1 without one. */
+static double range_quality(const char *item, size_t len)
+{
+    const char *end = item + len;
+
+    while ((item = memchr(item, ';', (size_t)(end - item)))) {
+        item += 1 + strspn(item + 1, " \t");
+        if (end - item > 2 && (*item == 'q' || *item == 'Q') && item[1] == '=')
+            return strtod(item + 2, NULL);
+    }
+    return 1;
+}
+
 /* The quality that the Accept header gives to type: that of its most specific range. */
 static double accept_quality(const char *accept, const char *type)
 {
@@ -30,12 +43,11 @@ static double accept_quality(const char *accept, const char *type)
     while (*accept) {
         size_t      item = strcspn(accept, ",");
         const char *start = accept + strspn(accept, " \t");
-        const char *q = memmem(accept, item, "q=", 2);
         int         fit = range_fits(start, strcspn(start, ",; \t"), type);
 
         if (fit > best) {
             best = fit;
-            quality = q ? strtod(q + 2, NULL) : 1;
+            quality = range_quality(accept, item);
         }
         accept += item + (accept[item] == ',');
     }
@@ -64,49 +76,47 @@ static const struct rendering *choose_rendering(const struct kind_spec *kind, co
 
 enum range { RANGE_WHOLE, RANGE_PART, RANGE_OUTSIDE };
 
-/* Reads "bytes=a-b", "bytes=a-" or "bytes=-n" against size. Other forms, several
- * ranges among them, ask for the whole (RFC 9110 allows it). */
-static enum range read_range(const char *header, size_t size, size_t *from, size_t *to)
+/* Reads decimal digits at *text, which moves behind them; false when there are none. */
+static bool read_digits(const char **text, size_t *out)
 {
-    unsigned long long first, last;
-    char               tail;
+    const char *start = *text;
 
-    if (!header || strncmp(header, "bytes=", 6) != 0 || strchr(header, ','))
-        return RANGE_WHOLE;
-    header += 6;
-    if (*header == '-') {
-        if (sscanf(header, "-%llu%c", &last, &tail) != 1)
-            return RANGE_WHOLE;
-        *from = last < size ? size - last : 0;
-        *to = size;
-        return last && size ? RANGE_PART : RANGE_OUTSIDE;
-    }
-    switch (sscanf(header, "%llu-%llu%c", &first, &last, &tail)) {
-    case 1:
-        last = size ? size - 1 : 0;
-        break;
-    case 2:
-        if (last < first)
-            return RANGE_WHOLE;
-        break;
-    default:
-        return RANGE_WHOLE;
-    }
-    if (first >= size)
-        return RANGE_OUTSIDE;
-    *from = (size_t)first;
-    *to = last < size ? (size_t)last + 1 : size;
-    return RANGE_PART;
+    for (*out = 0; **text >= '0' && **text <= '9'; ++*text)
+        *out = *out > SIZE_MAX / 100 ? *out : *out * 10 + (size_t)(**text - '0');
+    return *text > start;
 }
 
-/* Answers with body (taken), or the part of it that the request asks for. */
+/* Reads "bytes=a-b", "bytes=a-" or "bytes=-n" against size. What is none of
+ * these, several ranges among it, asks for the whole (RFC 9110 allows it). */
+static enum range read_range(const char *header, size_t size, size_t *from, size_t *to)
+{
+    size_t first, last;
+    bool   has_first, has_last;
+
+    if (!header || strncmp(header, "bytes=", 6) != 0)
+        return RANGE_WHOLE;
+    header += 6;
+    has_first = read_digits(&header, &first);
+    if (*header++ != '-')
+        return RANGE_WHOLE;
+    has_last = read_digits(&header, &last);
+    if (*header || (!has_first && !has_last) || (has_first && has_last && last < first))
+        return RANGE_WHOLE;
+    *from = has_first ? first : last < size ? size - last : 0;
+    *to = has_first && has_last && last < size ? last + 1 : size;
+    return *from < *to && (has_first || last) ? RANGE_PART : RANGE_OUTSIDE;
+}
+
+/* Answers with body (taken), or the part of it that the request asks for. There
+ * is nothing that If-Range could name, so with it the whole is given. */
 static void answer_bytes(struct request *r, const char *content_type, struct buf *body)
 {
-    size_t from = 0, to = 0;
-    char   range[80];
+    const char *header = request_is_head(r) || request_header(r, "If-Range") ? NULL : request_header(r, "Range");
+    size_t      from = 0, to = 0;
+    char        range[80];
 
     request_add_header(r, "Accept-Ranges", "bytes");
-    switch (read_range(request_header(r, "Range"), body->len, &from, &to)) {
+    switch (read_range(header, body->len, &from, &to)) {
     case RANGE_WHOLE:
         request_answer(r, 200, content_type, body);
         return;
@@ -135,7 +145,7 @@ static void answer_result(struct request *r, const struct store_reply *reply)
     struct fault            why;
 
     if (kind < 0 || !reply->data) {
-        request_fail(r, ERR_GONE, "the result is no longer kept");
+        request_fail(r, ERR_RESULT_GONE, "the record is still there, its result has expired or was lost with Redis");
         return;
     }
     form = choose_rendering(kinds[kind], request_header(r, "Accept"));

@@ -2,7 +2,7 @@
 /* stats.c - numbers about the fleet: /stats, /metrics, /healthz, /readyz.
  *
  * The store counts jobs; only the broker knows how many messages are ready.
- * It is asked at every call, and its answer waited for at most 500 ms.
+ * It is asked at every call, and its answer waited for at most 50 ms.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 #include "api/gateway.h"
 
-#define DEPTHS_WAIT_MS 500
+#define DEPTHS_WAIT_MS 50
 
 /* ---- queue depths ----------------------------------------------------------- */
 

@@ -152,6 +152,8 @@ static void on_form_part(void *ctx, const char *name, const char *filename, cons
         request_fail_why(s->request, &why);
         return;
     }
+    if (!len)
+        return; /* libmicrohttpd's way of saying that it waits for more */
     if (!offset && ++s->form_files > 1) {
         request_fail(s->request, ERR_BODY, "the form has more than one file; one job takes one");
         return;

@@ -21,10 +21,10 @@ static enum err read_url(struct broker *b, const char *url, struct fault *why)
     b->url = xstrdup(url);
     status = amqp_parse_url(b->url, &b->account);
     if (status != AMQP_STATUS_OK)
-        return fault_set(why, ERR_CONFIG, "the broker's URL must read amqp://user:password@host:port/vhost: %s",
+        return fault_set(why, ERR_CONFIG, "MILLRACE_AMQP_URL must read amqp://user:password@host:port/vhost: %s",
                          amqp_error_string2(status));
     if (b->account.ssl)
-        return fault_set(why, ERR_CONFIG, "the broker's URL must begin with amqp://: amqps is not supported");
+        return fault_set(why, ERR_CONFIG, "MILLRACE_AMQP_URL must begin with amqp://: amqps is not supported");
     return ERR_OK;
 }
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from harness import eventually
+from harness import LONG, eventually
 
 LIMIT = 262144
 
@@ -191,3 +191,74 @@ def test_a_slow_client_is_cut_off(servers, make_fleet):
     connection.settimeout(20)
     assert b"202" not in connection.recv(1000)  # the end of the connection, with or without a word
     connection.close()
+
+
+def test_a_refusal_reaches_clients_that_send_all_before_they_look(fleet):
+    """http.client and urllib do; a connection closed too early would cost them the answer."""
+    import http.client
+
+    connection = http.client.HTTPConnection(fleet.gateways[0].url[7:], timeout=20)
+    for _ in range(2):  # and the connection goes on
+        connection.request("PUT", "/enqueue?iterations=1", body=b"x" * 3_000_000)
+        answer = connection.getresponse()
+        assert answer.status == 413 and str(LIMIT).encode() in answer.read()
+    connection.close()
+
+
+def test_a_form_may_be_cut_anywhere(fleet):
+    body = (b"--line\r\nContent-Disposition: form-data; name=\"f\"; filename=\"n\"\r\n\r\n\r\n--x\r\n--lin\r\n"
+            b"\r\n--line--\r\n")
+    head = (b"PUT /enqueue?iterations=1&deadline=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Content-Type: multipart/form-data; boundary=line\r\nContent-Length: %d\r\n\r\n" % len(body))
+    for cut in range(0, len(body), 3):
+        connection = raw(fleet, head + body[:cut], close=False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        eventually(lambda: fleet.call("GET", "/healthz").status_code == 200)  # the first piece was read by then
+        connection.sendall(body[cut:])
+        answer = connection.recv(1000)
+        connection.close()
+        assert answer.startswith(b"HTTP/1.1 202"), (cut, answer)
+    fleet.servers.store().flushall()  # they were accepted, as they should be
+
+
+def test_an_escaped_nul_cuts_nothing_short(fleet):
+    refused(fleet.call("PUT", "/enqueue?iterations=3%00zz", data=b"x"), 400, "bad-parameter", "iterations")
+    refused(fleet.call("GET", "/healthz%00zz"), 404, "not-found")
+
+
+def test_other_transfer_encodings_are_refused(fleet):
+    connection = raw(fleet, b"PUT /enqueue?iterations=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nx", close=False)
+    assert b" 400 " in connection.recv(1000)
+    connection.close()
+
+
+def test_clients_cannot_take_the_descriptors_that_the_servers_need(private_servers, make_fleet):
+    fleet = make_fleet(private_servers, MILLRACE_IDLE_SECONDS=3600)
+    gateway = fleet.start_gateway(wait=False)
+    gateway.stop()
+    gateway.program.argv[:0] = ["/usr/bin/prlimit", "--nofile=200:200"]
+    gateway.start()
+    gateway.wait_ready()
+    assert "fewer-connections" in gateway.log()
+    port = int(gateway.url.rsplit(":", 1)[1])
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(300)]
+    private_servers.redis.restart()
+    eventually(lambda: gateway.log().count("store-up") >= 2, deadline=20)  # while the idle ones hold theirs
+    for one in idle:
+        one.close()
+    eventually(lambda: fleet.call("GET", "/readyz").status_code == 200, deadline=20)
+
+
+@pytest.mark.skipif(not LONG, reason="takes half a minute; runs with --all")
+def test_a_client_that_dribbles_is_cut_off(servers, make_fleet):
+    import time
+
+    fleet = make_fleet(servers, MILLRACE_IDLE_SECONDS=1)
+    fleet.start_gateway()
+    connection = raw(fleet, b"GET /healthz HTTP/1.1\r\nX: ", close=False)
+    start = time.monotonic()
+    with pytest.raises(OSError):
+        while time.monotonic() - start < 60:
+            connection.sendall(b"x")
+            time.sleep(0.5)  # the client's own pace
+    assert time.monotonic() - start < 60

@@ -66,6 +66,8 @@ def test_results_come_as_json_npy_and_octets(fleet):
     assert numpy.array_equal(numpy.load(io.BytesIO(npy.content)), expected)
     raw = fleet.result(job, headers={"Accept": "text/html;q=0.9, application/octet-stream"})
     assert raw.content == expected.tobytes()
+    odd = fleet.result(job, headers={"Accept": "application/x-npy;seq=0, application/json;q=0.1"})
+    assert odd.headers["Content-Type"] == "application/x-npy"
     refused = fleet.call("GET", f"/jobs/{job}/result", headers={"Accept": "image/png"})
     assert refused.status_code == 406 and "application/x-npy" in refused.json()["detail"]
 
@@ -95,7 +97,12 @@ def test_ranges_of_a_result(fleet):
     assert part("bytes=60-1000").headers["Content-Range"] == "bytes 60-63/64"
     assert part("bytes=64-").status_code == 416
     assert part("bytes=64-").headers["Content-Range"] == "bytes */64"
-    assert part("lines=1-2").status_code == 200
+    for ignored in ("lines=1-2", "bytes=5", "bytes=5-abc", "bytes=0--1", "bytes=1-2,4-5", "bytes=-", "bytes=9-3"):
+        assert part(ignored).status_code == 200, ignored
+    conditional = {**octets, "Range": "bytes=0-9", "If-Range": '"x"'}
+    assert fleet.call("GET", f"/jobs/{job}/result", headers=conditional).content == whole
+    head = fleet.call("HEAD", f"/jobs/{job}/result", headers={**octets, "Range": "bytes=0-9"})
+    assert head.status_code == 200 and head.headers["Content-Length"] == "64"
 
 
 def test_an_overflowing_product_fails_for_good_and_says_so(fleet):
