@@ -8,11 +8,10 @@
  * the polling, so that what requests then ask of the store and the broker
  * leaves before the loop sleeps.
  */
-#include "api/http.h"
+#include "api/http_impl.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,72 +21,11 @@
 
 #include "api/auth.h"
 #include "common/clock.h"
-#include "common/metrics.h"
 
-#define HEADERS_MAX 6
 #define CONNECTION_BYTES 32768      /* per connection: head and the piece of body under way */
 #define DROPPED_BYTES_MAX (64u << 20) /* of a body behind its answer, then the connection is cut */
 #define HEAD_SLACK_MS 30000 /* a head takes at most this and the idle time, a body this and its length at */
 #define BODY_BYTES_PER_MS 16
-#define ROUTES_MAX 40
-#define STATUS_SLOTS 12
-
-struct route_counts {
-    struct series *seconds;
-    struct {
-        int            status;
-        struct series *count;
-    } by_status[STATUS_SLOTS];
-};
-
-struct http {
-    struct MHD_Daemon   *daemon;
-    struct http_config   config;
-    uv_poll_t            poll;
-    uv_check_t           check;
-    uv_idle_t            busy; /* active while there is more to do: the loop then does not sleep */
-    uv_timer_t           tick; /* idle connections are found by running now and then */
-    bool                 is_dirty;
-    bool                 is_quiet;   /* quiesced: each answer closes its connection */
-    bool                 is_refusing;
-    int                  open_handles;
-    int                  epoll_fd;
-    struct connection   *connections;
-    struct route_counts  counts[ROUTES_MAX + 1]; /* the last: no route */
-};
-
-/* One client's connection: how long it has been delivering the present request. */
-struct connection {
-    struct connection *next, *before;
-    int                fd;
-    int64_t            since_ms; /* mono; when it was opened, or its last request ended, or the present head came */
-    int64_t            bytes;    /* of the body since then */
-    enum { IN_HEAD, IN_BODY, IN_ANSWER } part;
-};
-
-struct request {
-    struct http           *http;
-    struct MHD_Connection *connection;
-    struct connection     *link;
-    const struct route    *route;
-    bool                   is_head;
-    char                  *segment; /* owned */
-    void                  *state;
-    bool                   has_started; /* start was called, gone is owed */
-    bool                   has_ended;   /* end was called */
-    bool                   is_answered; /* response is set */
-    bool                   is_suspended;
-    bool                   is_queued;   /* response was handed to libmicrohttpd */
-    int                    status;
-    struct MHD_Response   *response;
-    uint64_t               dropped_bytes;
-    int64_t                start_us;
-    int                    header_count;
-    struct {
-        const char *name;
-        char       *value;
-    } headers[HEADERS_MAX];
-};
 
 /* ---- routing ----------------------------------------------------------- */
 
@@ -132,148 +70,6 @@ static const struct route *route_find(const struct route *routes, const char *me
                  strcmp(row->method, "GET") ? "" : ", HEAD");
     }
     return NULL;
-}
-
-/* ---- counting ---------------------------------------------------------- */
-
-static void count_request(struct http *h, const struct request *r)
-{
-    const char          *method = r->route ? r->route->method : "any", *path = r->route ? r->route->path : "none";
-    struct route_counts *c = &h->counts[r->route ? r->route - h->config.routes : ROUTES_MAX];
-    int                  i = 0;
-    char                 labels[128];
-
-    if (!h->config.metrics)
-        return;
-    if (!c->seconds) {
-        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\"", method, path);
-        c->seconds = metrics_series(h->config.metrics, METRIC_HTTP_SECONDS, labels);
-    }
-    while (i < STATUS_SLOTS - 1 && c->by_status[i].count && c->by_status[i].status != r->status)
-        i++;
-    if (!c->by_status[i].count) {
-        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\",code=\"%d\"", method, path, r->status);
-        c->by_status[i].count = metrics_series(h->config.metrics, METRIC_HTTP_REQUESTS, labels);
-        c->by_status[i].status = r->status;
-    }
-    series_add(c->by_status[i].count, 1);
-    series_observe(c->seconds, (double)(mono_us() - r->start_us) / 1e6);
-}
-
-/* ---- answering --------------------------------------------------------- */
-
-static void on_busy(uv_idle_t *busy) { (void)busy; }
-
-/* There is something for MHD_run: the loop must not sleep before its next check phase. */
-static void mark_dirty(struct http *h)
-{
-    h->is_dirty = true;
-    uv_idle_start(&h->busy, on_busy);
-}
-
-void request_add_header(struct request *r, const char *name, const char *value)
-{
-    if (r->is_answered || r->header_count == HEADERS_MAX)
-        return;
-    r->headers[r->header_count].name = name;
-    r->headers[r->header_count++].value = xstrdup(value);
-}
-
-void request_answer(struct request *r, int status, const char *content_type, struct buf *body)
-{
-    size_t len = body->len;
-
-    if (r->is_answered) {
-        buf_free(body);
-        return;
-    }
-    r->response = MHD_create_response_from_buffer(len, buf_detach(body), MHD_RESPMEM_MUST_FREE);
-    MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-    for (int i = 0; i < r->header_count; i++)
-        MHD_add_response_header(r->response, r->headers[i].name, r->headers[i].value);
-    if (r->http->is_quiet)
-        MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONNECTION, "close");
-    r->status = status;
-    r->is_answered = true;
-    count_request(r->http, r);
-    if (r->is_suspended) {
-        r->is_suspended = false;
-        MHD_resume_connection(r->connection);
-        mark_dirty(r->http);
-    }
-}
-
-void request_fail(struct request *r, enum err err, const char *detail)
-{
-    struct buf body = {0};
-
-    buf_printf(&body, "{\"type\":\"urn:millrace:error:%s\",\"title\":", err_code(err));
-    buf_json(&body, err_sentence(err));
-    buf_printf(&body, ",\"status\":%d,\"code\":\"%s\",\"detail\":", err_http(err), err_code(err));
-    buf_json(&body, detail);
-    buf_text(&body, "}\n");
-    if (err_http(err) == 503)
-        request_add_header(r, "Retry-After", "2");
-    if (err == ERR_KEY)
-        request_add_header(r, "WWW-Authenticate", "Bearer");
-    request_answer(r, err_http(err), "application/problem+json", &body);
-}
-
-void request_fail_why(struct request *r, const struct fault *why) { request_fail(r, why->err, why->detail); }
-
-/* ---- asking ------------------------------------------------------------ */
-
-struct gateway     *request_gateway(const struct request *r) { return r->http->config.gateway; }
-const struct route *request_route(const struct request *r) { return r->route; }
-const char         *request_segment(const struct request *r) { return r->segment ? r->segment : ""; }
-bool                request_is_answered(const struct request *r) { return r->is_answered; }
-bool                request_is_head(const struct request *r) { return r->is_head; }
-void                request_set_state(struct request *r, void *state) { r->state = state; }
-void               *request_state(const struct request *r) { return r->state; }
-
-const char *request_header(const struct request *r, const char *name)
-{
-    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
-}
-
-const char *request_query(const struct request *r, const char *name)
-{
-    return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
-}
-
-int64_t request_body_length(const struct request *r)
-{
-    const char *text = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
-
-    if (text)
-        return strtoll(text, NULL, 10);
-    return request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING) ? -1 : 0;
-}
-
-struct each_query {
-    enum err (*fn)(void *ctx, const char *name, const char *value, struct fault *why);
-    void         *ctx;
-    struct fault *why;
-    enum err      err;
-};
-
-static enum MHD_Result each_query(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-    struct each_query *each = ctx;
-
-    (void)kind;
-    each->err = each->fn(each->ctx, name, value ? value : "", each->why);
-    return each->err ? MHD_NO : MHD_YES;
-}
-
-enum err request_each_query(struct request *r,
-                            enum err (*fn)(void *ctx, const char *name, const char *value, struct fault *why),
-                            void *ctx, struct fault *why)
-{
-    struct each_query each = {fn, ctx, why, ERR_OK};
-
-    MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, each_query, &each);
-    return each.err;
 }
 
 /* ---- connections ----------------------------------------------------------- */
@@ -434,6 +230,14 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
 
 /* ---- the daemon in the loop ---------------------------------------------- */
 
+static void on_busy(uv_idle_t *busy) { (void)busy; }
+
+void http_mark_dirty(struct http *h)
+{
+    h->is_dirty = true;
+    uv_idle_start(&h->busy, on_busy);
+}
+
 /* One step for every connection that can move. What is left to do (a body of
  * which one piece was read, a pipelined request) is done in the next round, so
  * that no client keeps the loop to itself. */
@@ -445,7 +249,7 @@ static void run(struct http *h)
     uv_idle_stop(&h->busy);
     MHD_run(h->daemon);
     if (MHD_get_timeout(h->daemon, &timeout_ms) == MHD_YES && !timeout_ms)
-        mark_dirty(h);
+        http_mark_dirty(h);
 }
 
 /* Also where it all happens when nothing was answered: the check phase is next. */
@@ -573,50 +377,4 @@ void http_stop(struct http *h)
     uv_close((uv_handle_t *)&h->check, on_closed);
     uv_close((uv_handle_t *)&h->busy, on_closed);
     uv_close((uv_handle_t *)&h->tick, on_closed);
-}
-
-/* ---- multipart/form-data ------------------------------------------------- */
-
-struct form {
-    struct MHD_PostProcessor *reader;
-    form_part_fn             *part;
-    void                     *ctx;
-};
-
-static enum MHD_Result on_part(void *ctx, enum MHD_ValueKind kind, const char *name, const char *filename,
-                               const char *content_type, const char *encoding, const char *bytes, uint64_t offset,
-                               size_t len)
-{
-    struct form *f = ctx;
-
-    (void)kind, (void)content_type, (void)encoding;
-    f->part(f->ctx, name, filename, bytes, len, offset);
-    return MHD_YES;
-}
-
-struct form *form_new(struct request *r, form_part_fn *part, void *ctx)
-{
-    struct form *f = xcalloc(1, sizeof *f);
-
-    f->part = part;
-    f->ctx = ctx;
-    f->reader = MHD_create_post_processor(r->connection, 16384, on_part, f);
-    if (!f->reader) {
-        free(f);
-        return NULL;
-    }
-    return f;
-}
-
-bool form_feed(struct form *f, const char *bytes, size_t len)
-{
-    return MHD_post_process(f->reader, bytes, len) == MHD_YES;
-}
-
-bool form_free(struct form *f)
-{
-    bool is_whole = MHD_destroy_post_processor(f->reader) == MHD_YES;
-
-    free(f);
-    return is_whole;
 }

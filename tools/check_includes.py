@@ -24,7 +24,7 @@ RULES = [
     (r"kinds/matrix/run\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/matrix/.*", r"cblas\.h"),
     (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|kinds/(hash|matrix|spin)/.*", r"(?!)"),
     (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/task\.h", r"jansson\.h"),
-    (r"api/http\.c", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
+    (r"api/(http|request)\.c|api/http_impl\.h", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
     (r"api/auth\.c", rf"{GROUND}|api/.*", r"openssl/.*"),
     (r"api/.*", rf"{GROUND}|common/(store|broker)/(store|record|broker)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
     (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|worker/frame\.h|worker/executor/.*",

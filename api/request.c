@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* request.c - what a handler may ask of its request, and how it answers it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/http_impl.h"
+#include "common/clock.h"
+#include "common/metrics.h"
+
+/* ---- counting ---------------------------------------------------------- */
+
+static void count_request(struct http *h, const struct request *r)
+{
+    const char          *method = r->route ? r->route->method : "any", *path = r->route ? r->route->path : "none";
+    struct route_counts *c = &h->counts[r->route ? r->route - h->config.routes : ROUTES_MAX];
+    int                  i = 0;
+    char                 labels[128];
+
+    if (!h->config.metrics)
+        return;
+    if (!c->seconds) {
+        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\"", method, path);
+        c->seconds = metrics_series(h->config.metrics, METRIC_HTTP_SECONDS, labels);
+    }
+    while (i < STATUS_SLOTS - 1 && c->by_status[i].count && c->by_status[i].status != r->status)
+        i++;
+    if (!c->by_status[i].count) {
+        snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\",code=\"%d\"", method, path, r->status);
+        c->by_status[i].count = metrics_series(h->config.metrics, METRIC_HTTP_REQUESTS, labels);
+        c->by_status[i].status = r->status;
+    }
+    series_add(c->by_status[i].count, 1);
+    series_observe(c->seconds, (double)(mono_us() - r->start_us) / 1e6);
+}
+
+/* ---- answering --------------------------------------------------------- */
+
+void request_add_header(struct request *r, const char *name, const char *value)
+{
+    if (r->is_answered || r->header_count == HEADERS_MAX)
+        return;
+    r->headers[r->header_count].name = name;
+    r->headers[r->header_count++].value = xstrdup(value);
+}
+
+void request_answer(struct request *r, int status, const char *content_type, struct buf *body)
+{
+    size_t len = body->len;
+
+    if (r->is_answered) {
+        buf_free(body);
+        return;
+    }
+    r->response = MHD_create_response_from_buffer(len, buf_detach(body), MHD_RESPMEM_MUST_FREE);
+    MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    for (int i = 0; i < r->header_count; i++)
+        MHD_add_response_header(r->response, r->headers[i].name, r->headers[i].value);
+    if (r->http->is_quiet)
+        MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONNECTION, "close");
+    r->status = status;
+    r->is_answered = true;
+    count_request(r->http, r);
+    if (r->is_suspended) {
+        r->is_suspended = false;
+        MHD_resume_connection(r->connection);
+        http_mark_dirty(r->http);
+    }
+}
+
+void request_fail(struct request *r, enum err err, const char *detail)
+{
+    struct buf body = {0};
+
+    buf_printf(&body, "{\"type\":\"urn:millrace:error:%s\",\"title\":", err_code(err));
+    buf_json(&body, err_sentence(err));
+    buf_printf(&body, ",\"status\":%d,\"code\":\"%s\",\"detail\":", err_http(err), err_code(err));
+    buf_json(&body, detail);
+    buf_text(&body, "}\n");
+    if (err_http(err) == 503)
+        request_add_header(r, "Retry-After", "2");
+    if (err == ERR_KEY)
+        request_add_header(r, "WWW-Authenticate", "Bearer");
+    request_answer(r, err_http(err), "application/problem+json", &body);
+}
+
+void request_fail_why(struct request *r, const struct fault *why) { request_fail(r, why->err, why->detail); }
+
+/* ---- asking ------------------------------------------------------------ */
+
+struct gateway     *request_gateway(const struct request *r) { return r->http->config.gateway; }
+const struct route *request_route(const struct request *r) { return r->route; }
+const char         *request_segment(const struct request *r) { return r->segment ? r->segment : ""; }
+bool                request_is_answered(const struct request *r) { return r->is_answered; }
+bool                request_is_head(const struct request *r) { return r->is_head; }
+void                request_set_state(struct request *r, void *state) { r->state = state; }
+void               *request_state(const struct request *r) { return r->state; }
+
+const char *request_header(const struct request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+const char *request_query(const struct request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+int64_t request_body_length(const struct request *r)
+{
+    const char *text = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+    if (text)
+        return strtoll(text, NULL, 10);
+    return request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING) ? -1 : 0;
+}
+
+struct each_query {
+    enum err (*fn)(void *ctx, const char *name, const char *value, struct fault *why);
+    void         *ctx;
+    struct fault *why;
+    enum err      err;
+};
+
+static enum MHD_Result each_query(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct each_query *each = ctx;
+
+    (void)kind;
+    each->err = each->fn(each->ctx, name, value ? value : "", each->why);
+    return each->err ? MHD_NO : MHD_YES;
+}
+
+enum err request_each_query(struct request *r,
+                            enum err (*fn)(void *ctx, const char *name, const char *value, struct fault *why),
+                            void *ctx, struct fault *why)
+{
+    struct each_query each = {fn, ctx, why, ERR_OK};
+
+    MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, each_query, &each);
+    return each.err;
+}
+
+/* ---- multipart/form-data ------------------------------------------------- */
+
+struct form {
+    struct MHD_PostProcessor *reader;
+    form_part_fn             *part;
+    void                     *ctx;
+};
+
+static enum MHD_Result on_part(void *ctx, enum MHD_ValueKind kind, const char *name, const char *filename,
+                               const char *content_type, const char *encoding, const char *bytes, uint64_t offset,
+                               size_t len)
+{
+    struct form *f = ctx;
+
+    (void)kind, (void)content_type, (void)encoding;
+    f->part(f->ctx, name, filename, bytes, len, offset);
+    return MHD_YES;
+}
+
+struct form *form_new(struct request *r, form_part_fn *part, void *ctx)
+{
+    struct form *f = xcalloc(1, sizeof *f);
+
+    f->part = part;
+    f->ctx = ctx;
+    f->reader = MHD_create_post_processor(r->connection, 16384, on_part, f);
+    if (!f->reader) {
+        free(f);
+        return NULL;
+    }
+    return f;
+}
+
+bool form_feed(struct form *f, const char *bytes, size_t len)
+{
+    return MHD_post_process(f->reader, bytes, len) == MHD_YES;
+}
+
+bool form_free(struct form *f)
+{
+    bool is_whole = MHD_destroy_post_processor(f->reader) == MHD_YES;
+
+    free(f);
+    return is_whole;
+}
