@@ -20,6 +20,7 @@
 #define KEY_SHOWN 40           /* bytes of a key kept for the detail */
 #define TEXT_PER_BYTE 64       /* the text may be so much larger than its numbers ... */
 #define TEXT_MORE 1024         /* ... and a little, for small limits */
+#define LITERAL_MAX 4096       /* characters of a number; no float64, nor any half-way to the next, needs 1,100 */
 #define OPERANDS 2
 
 enum state {
@@ -299,6 +300,14 @@ static enum err push(struct matrix_reader *r, double value)
     return ERR_OK;
 }
 
+/* Before all else that may be wrong with it: a literal is given up as soon as
+ * it is too long, whether or not its end is at hand. */
+static enum err refuse_long(struct matrix_reader *r, size_t at)
+{
+    return fault_set(&r->fault, ERR_JSON, "byte %zu: a number of more than %d characters, which is the limit", at,
+                     LITERAL_MAX);
+}
+
 /* Takes the whole literal [text, end) at offset at; next follows it. */
 static enum err judge(struct matrix_reader *r, const char *text, const char *end, char next, size_t at)
 {
@@ -324,7 +333,7 @@ static enum err read_number(struct matrix_reader *r, const char **at, const char
     double      value;
 
     p = numtext_scan(text, end, &value);
-    if (p && p < end && !notation_has(*p) && notation_is_json(text, p)) {
+    if (p && p < end && p - text <= LITERAL_MAX && !notation_has(*p) && notation_is_json(text, p)) {
         *at = p;
         return push(r, value);
     }
@@ -332,6 +341,8 @@ static enum err read_number(struct matrix_reader *r, const char **at, const char
     while (p < end && notation_has(*p))
         p++;
     *at = p;
+    if (p - text > LITERAL_MAX)
+        return refuse_long(r, offset_of(r, text));
     if (p < end)
         return judge(r, text, p, *p, offset_of(r, text));
     buf_append(&r->literal, text, (size_t)(p - text));
@@ -348,8 +359,10 @@ static enum err resume_number(struct matrix_reader *r, const char **at, const ch
 
     while (p < end && notation_has(*p))
         p++;
-    buf_append(&r->literal, text, (size_t)(p - text));
     *at = p;
+    if ((size_t)(p - text) > LITERAL_MAX - r->literal.len)
+        return refuse_long(r, r->literal_at);
+    buf_append(&r->literal, text, (size_t)(p - text));
     if (p == end)
         return ERR_OK;
     r->state = NEXT_NUMBER;

@@ -3,7 +3,8 @@
  *
  * Takes the document in pieces of any size, cut anywhere, and comes to the
  * same end whatever the cuts. Keeps only numbers (and a literal or key that a
- * cut went through). The notation is RFC 8259's, to the letter.
+ * cut went through). The notation is RFC 8259's, to the letter, in at most 4,096
+ * characters a number.
  *
  *   1. matrix_reader_new   2. _feed, any number of times   3. _finish   4. _free
  *

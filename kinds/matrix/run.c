@@ -6,8 +6,10 @@
  */
 #include <assert.h>
 #include <cblas.h>
+#include <fenv.h>
 #include <limits.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kinds/matrix/matrix.h"
@@ -34,12 +36,26 @@ static void multiply_tiny(const struct product *p)
         }
 }
 
-static void multiply(const struct product *p)
+static void multiply_large(const struct product *p)
 {
     blasint m = (blasint)p->m, k = (blasint)p->k, n = (blasint)p->n;
 
     assert(p->m <= INT_MAX && p->k <= INT_MAX && p->n <= INT_MAX);
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1.0, p->a, k, p->b, n, 0.0, p->c, n);
+}
+
+/* Returns whether something may have overflowed. The processor keeps that in a
+ * flag, one for each thread: where all is done in this one, a look at it
+ * replaces a pass over the product. */
+static bool multiply(const struct product *p, int threads)
+{
+    if ((double)p->m * (double)p->k * (double)p->n <= TINY_PRODUCT) {
+        multiply_tiny(p);
+        return true;
+    }
+    feclearexcept(FE_OVERFLOW);
+    multiply_large(p);
+    return threads > 1 || fetestexcept(FE_OVERFLOW);
 }
 
 /* Index of the first number that is not finite, or count. */
@@ -85,11 +101,7 @@ enum err matrix_run(struct task *task)
     p.b = p.a + p.m * p.k;
     if (openblas_get_num_threads() != task->threads)
         openblas_set_num_threads(task->threads);
-    if ((double)p.m * (double)p.k * (double)p.n <= TINY_PRODUCT)
-        multiply_tiny(&p);
-    else
-        multiply(&p);
-    e = refuse_overflow(&p, &task->why);
+    e = multiply(&p, task->threads) ? refuse_overflow(&p, &task->why) : ERR_OK;
     if (e)
         return e;
     npy_write_header(task->output, p.m, p.n);

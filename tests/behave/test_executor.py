@@ -183,8 +183,10 @@ def test_matrix_header_is_aligned(executor):
     assert numpy.frombuffer(output[128:]) == 12
 
 
-@pytest.mark.parametrize("side", [1, 3, 40])
-def test_overflow_is_an_error_that_names_the_place(executor, side):
+@pytest.mark.parametrize("threads", [1, 2])  # with one, a flag of the processor tells whether to look
+@pytest.mark.parametrize("side", [1, 3, 5, 40, 127])
+def test_overflow_is_an_error_that_names_the_place(start, side, threads):
+    executor = start(threads=threads)
     a = numpy.zeros((side, side))
     a[side - 1, 0] = 1e200
     b = numpy.zeros((side, side))
@@ -192,6 +194,14 @@ def test_overflow_is_an_error_that_names_the_place(executor, side):
     done, _ = executor.run(MATRIX, (side, side, side), a.tobytes() + b.tobytes())
     assert done.err != 0 and done.err == done.why_err
     assert done.detail.decode() == f"the product overflows float64 in row {side - 1}, column {side // 2} of C"
+    assert (executor.multiply(numpy.eye(side), numpy.eye(side)) == numpy.eye(side)).all()
+    assert executor.run(MATRIX, (side, side, side), a.tobytes() + b.tobytes())[0].err == done.err
+
+
+def test_a_sum_that_overflows_is_found_too(executor):
+    a = numpy.full((64, 64), 1e154)
+    done, _ = executor.run(MATRIX, (64, 64, 64), a.tobytes() + a.tobytes())  # no product alone is too large
+    assert done.detail.decode() == "the product overflows float64 in row 0, column 0 of C"
 
 
 def test_infinities_of_the_operands_are_the_products(executor):
@@ -312,12 +322,14 @@ class TestJail:
         executor.run(SPIN, (0.01,))
 
     @pytest.mark.parametrize("attempt", ["socket", "unix-socket", "open", "create", "unlink", "fork", "kill",
-                                         "ptrace", "memfd", "exec", "code", "thread", "limits", "io-uring"])
+                                         "ptrace", "memfd", "exec", "code", "thread", "limits", "io-uring",
+                                         "shmget", "shmat", "shared", "shared-validate", "stack"])
     def test_kills_who_tries(self, attempt):
         done = subprocess.run([JAIL_PROBE, attempt], stderr=subprocess.PIPE)
         assert done.returncode == -signal.SIGSYS, done.stderr
 
     @pytest.mark.parametrize("attempt, status", [("nothing", 0), ("memory", 0), ("too-much-memory", 1),
+                                                 ("too-many-addresses", 1), ("turn-writable", 1), ("grow-shared", 1),
                                                  ("other-descriptor", 1), ("abort", -signal.SIGABRT)])
     def test_lets_live_who_computes(self, attempt, status):
         done = subprocess.run([JAIL_PROBE, attempt], stderr=subprocess.PIPE)

@@ -178,6 +178,15 @@ def test_every_beginning_of_a_document_is_too_short(read):
     assert expect_like_python(read, document)
 
 
+def test_a_literal_has_a_bound_that_python_does_not_know(read):
+    for literal in (b"0." + b"3" * 4094, b"-1." + b"0" * 4088 + b"1e-10", b"1" + b"0" * 300 + b"." + b"5" * 3794):
+        assert len(literal) == 4096
+        assert expect_like_python(read, b'{"A":[[1],[' + literal + b']],"B":[[2]]}')
+    for length in (4097, 5000, 200000):
+        operands, detail = read(b'{"A":[[1],[0.' + b"0" * (length - 2) + b']],"B":[[2]]}')
+        assert operands is None and detail == "byte 11: a number of more than 4096 characters, which is the limit"
+
+
 def test_numpys_own_text_comes_back_bit_by_bit(read):
     numbers = numpy.random.default_rng(3)
     a, b = numbers.standard_normal((12, 15)), numbers.standard_normal((15, 9)) * 1e-300

@@ -22,7 +22,10 @@
 
 #define MEMORY_MAX (64 * 1024 * 1024)
 
-static int pair[2];
+#define SHARED_BYTES 4096
+
+static int   pair[2];
+static void *shared;
 
 static bool try_nothing(void) { return true; }
 static bool try_socket(void) { return socket(AF_INET, SOCK_STREAM, 0) >= 0; }
@@ -34,6 +37,8 @@ static bool try_fork(void) { return fork() >= 0; }
 static bool try_kill(void) { return kill(getppid(), 0) == 0; }
 static bool try_ptrace(void) { return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0; }
 static bool try_memfd(void) { return syscall(SYS_memfd_create, "x", 0) >= 0; }
+static bool try_shmget(void) { return syscall(SYS_shmget, 0, 4096, 0600) >= 0; }
+static bool try_shmat(void) { return syscall(SYS_shmat, 0, NULL, 0) >= 0; }
 static bool try_io_uring(void) { return syscall(SYS_io_uring_setup, 8, NULL) >= 0; }
 
 static bool try_exec(void)
@@ -44,9 +49,37 @@ static bool try_exec(void)
     return false;
 }
 
-static bool try_code(void)
+static bool try_map(size_t bytes, int protection, int flags)
 {
-    return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+    return mmap(NULL, bytes, protection, flags | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+}
+
+static bool try_code(void) { return try_map(4096, PROT_READ | PROT_EXEC, MAP_PRIVATE); }
+
+/* Memory that RLIMIT_DATA would not count. */
+static bool try_shared(void) { return try_map(4096, PROT_READ | PROT_WRITE, MAP_SHARED); }
+static bool try_shared_validate(void) { return try_map(4096, PROT_READ | PROT_WRITE, MAP_SHARED_VALIDATE); }
+static bool try_stack(void) { return try_map(4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_GROWSDOWN); }
+static bool try_too_many_addresses(void) { return try_map(2 * (size_t)MEMORY_MAX, PROT_READ, MAP_PRIVATE); }
+
+/* A shared mapping from before the jail, as the executor has one. */
+static bool try_grow_shared(void)
+{
+    return mremap(shared, SHARED_BYTES, 2 * (size_t)MEMORY_MAX, MREMAP_MAYMOVE) != MAP_FAILED;
+}
+
+/* Read-only memory that becomes writable by and by. */
+static bool try_turn_writable(void)
+{
+    enum { PART = MEMORY_MAX / 2 };
+
+    for (int i = 0; i < 4; i++) {
+        void *part = mmap(NULL, PART, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (part == MAP_FAILED || mprotect(part, PART, PROT_READ | PROT_WRITE))
+            return false;
+    }
+    return true;
 }
 
 static void *idle(void *ctx) { return ctx; }
@@ -102,7 +135,10 @@ static const struct attempt {
     {"memfd", try_memfd},           {"exec", try_exec},       {"code", try_code},
     {"thread", try_thread},         {"limits", try_limits},   {"other-descriptor", try_other_descriptor},
     {"abort", try_abort},           {"memory", try_memory},   {"too-much-memory", try_too_much_memory},
-    {"io-uring", try_io_uring},
+    {"io-uring", try_io_uring},     {"shmget", try_shmget},   {"shmat", try_shmat},
+    {"shared", try_shared},         {"stack", try_stack},     {"shared-validate", try_shared_validate},
+    {"grow-shared", try_grow_shared},                         {"turn-writable", try_turn_writable},
+    {"too-many-addresses", try_too_many_addresses},
 };
 
 int main(int argc, char **argv)
@@ -110,6 +146,9 @@ int main(int argc, char **argv)
     struct fault why;
 
     if (argc != 2 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair))
+        return 2;
+    shared = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
         return 2;
     if (jail_enter(pair[0], MEMORY_MAX, &why)) {
         fprintf(stderr, "%s\n", why.detail);

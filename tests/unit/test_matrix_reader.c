@@ -249,24 +249,68 @@ static void reader__stops_at_the_limit_of_text(void **state)
     }
 }
 
-static void reader__takes_literals_of_any_length(void **state)
+enum { LITERAL_MAX = 4096 };
+
+/* A document in which the number at byte 7 is start, filled up with fill to so many characters. */
+static struct reading read_literal(const char *start, char fill, size_t chars, const char *rest)
 {
-    enum { DIGITS = 6000 };
     struct buf     text = {0};
     struct reading got;
 
-    (void)state;
-    buf_text(&text, "{\"A\":[[0.");
-    for (int i = 0; i < DIGITS; i++)
-        buf_text(&text, "3");
-    buf_text(&text, "]],\"B\":[[3]]}");
-    for (size_t cut = 0; cut < text.len; cut += 777) {
-        got = read_cut(text.data, text.len, cut, LIMIT);
-        assert_int_equal(got.err, ERR_OK);
-        assert_memory_equal(got.input.data, ((double[]){1.0 / 3, 3}), 16);
-        buf_free(&got.input);
-    }
+    buf_text(&text, "{\"A\":[[");
+    buf_text(&text, start);
+    while (text.len < 7 + chars)
+        buf_append(&text, &fill, 1);
+    buf_text(&text, rest);
+    buf_append(&text, "", 1);
+    got = read_bytes(text.data, text.len - 1, LIMIT);
     buf_free(&text);
+    return got;
+}
+
+static void reader__takes_literals_up_to_their_bound(void **state)
+{
+    struct reading got = read_literal("0.", '3', LITERAL_MAX, "]],\"B\":[[3]]}");
+
+    (void)state;
+    assert_int_equal(got.err, ERR_OK);
+    assert_memory_equal(got.input.data, ((double[]){1.0 / 3, 3}), 16);
+    buf_free(&got.input);
+}
+
+static void reader__refuses_literals_beyond_their_bound(void **state)
+{
+    /* also where they have another fault, or more: what is said must not depend on the cuts */
+    static const struct {
+        const char *start;
+        char        fill;
+        const char *rest;
+    } beyond[] = {{"0.", '0', "]],\"B\":[[3]]}"},
+                  {"0.", '0', ""},
+                  {"1e", '9', ", 2]]"},
+                  {"1", '-', "]]"},
+                  {"01", '0', "N"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(beyond) / sizeof(beyond[0]); i++) {
+        struct reading got = read_literal(beyond[i].start, beyond[i].fill, LITERAL_MAX + 1, beyond[i].rest);
+
+        assert_int_equal(got.err, ERR_JSON);
+        assert_string_equal(got.why.detail, "byte 7: a number of more than 4096 characters, which is the limit");
+    }
+}
+
+static void reader__refuses_a_long_literal_before_its_end(void **state)
+{
+    struct matrix_reader *r = matrix_reader_new(LIMIT);
+    struct fault          why;
+
+    (void)state;
+    assert_int_equal(matrix_reader_feed(r, "{\"A\":[[0.", 9, &why), ERR_OK);
+    for (int i = 0; i < LITERAL_MAX - 2; i++)
+        assert_int_equal(matrix_reader_feed(r, "0", 1, &why), ERR_OK);
+    assert_int_equal(matrix_reader_feed(r, "0", 1, &why), ERR_JSON);
+    matrix_reader_free(r);
 }
 
 static void reader__adds_to_what_the_caller_has(void **state)
@@ -331,7 +375,9 @@ int main(void)
         cmocka_unit_test(reader__refuses_shapes_that_do_not_fit),
         cmocka_unit_test(reader__stops_at_the_limit_of_numbers),
         cmocka_unit_test(reader__stops_at_the_limit_of_text),
-        cmocka_unit_test(reader__takes_literals_of_any_length),
+        cmocka_unit_test(reader__takes_literals_up_to_their_bound),
+        cmocka_unit_test(reader__refuses_literals_beyond_their_bound),
+        cmocka_unit_test(reader__refuses_a_long_literal_before_its_end),
         cmocka_unit_test(reader__adds_to_what_the_caller_has),
         cmocka_unit_test(intake__sets_the_sides_and_knows_contradictions),
     };

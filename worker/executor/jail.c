@@ -63,28 +63,34 @@ static enum err limit(struct fault *why, const char *name, __rlimit_resource_t r
     return setrlimit(resource, &r) ? refuse(why, name) : ERR_OK;
 }
 
-/* Data memory that the process has mapped so far (not: touched): OpenBLAS
- * reserves 128 MiB for each of its threads and fills little of it. */
-static enum err measure_data(uint64_t *bytes, struct fault *why)
+/* Memory that the process has mapped so far (not: touched), all of it and the
+ * data: OpenBLAS reserves 128 MiB for each of its threads and fills little. */
+static enum err measure_memory(uint64_t *all, uint64_t *data, struct fault *why)
 {
     FILE              *f = fopen("/proc/self/statm", "re");
-    unsigned long long pages = 0;
-    int                count = f ? fscanf(f, "%*u %*u %*u %*u %*u %llu", &pages) : 0;
+    unsigned long long pages[2] = {0};
+    int                count = f ? fscanf(f, "%llu %*u %*u %*u %*u %llu", &pages[0], &pages[1]) : 0;
 
     if (f)
         fclose(f);
-    if (count != 1)
+    if (count != 2)
         return fault_set(why, ERR_IO, "/proc/self/statm cannot be read");
-    *bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    *all = pages[0] * (uint64_t)sysconf(_SC_PAGESIZE);
+    *data = pages[1] * (uint64_t)sysconf(_SC_PAGESIZE);
     return ERR_OK;
 }
 
+/* RLIMIT_DATA counts what is private and writable alone. The filter allows
+ * nothing else that holds memory, but addresses that are only read cost page
+ * tables, and a shared mapping can be made to grow: hence RLIMIT_AS too. */
 static enum err limit_memory(uint64_t memory_max, struct fault *why)
 {
-    uint64_t before = 0;
-    enum err e = measure_data(&before, why);
+    uint64_t all = 0, data = 0;
+    enum err e = measure_memory(&all, &data, why);
 
-    return e ? e : limit(why, "RLIMIT_DATA", RLIMIT_DATA, before + memory_max);
+    if (!e)
+        e = limit(why, "RLIMIT_DATA", RLIMIT_DATA, data + memory_max);
+    return e ? e : limit(why, "RLIMIT_AS", RLIMIT_AS, all + memory_max);
 }
 
 static enum err set_limits(uint64_t memory_max, struct fault *why)
@@ -114,7 +120,7 @@ static const int allowed[] = {
     /* the conversation, on descriptors that are open already; last words */
     SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(read), SCMP_SYS(write),
     SCMP_SYS(close),
-    /* memory (executable memory: see add_rules) */
+    /* memory (what is mapped anew: see add_rules) */
     SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
     /* threads that exist already, waiting, and time */
     SCMP_SYS(futex), SCMP_SYS(sched_yield), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(clock_gettime),
@@ -131,16 +137,19 @@ static const int denied[] = {SCMP_SYS(ioctl), SCMP_SYS(fstat), SCMP_SYS(newfstat
 
 static int add_rules(scmp_filter_ctx filter)
 {
-    static const int maps[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
-    int              rc = 0;
+    /* memory, but none that can be executed, and none that RLIMIT_DATA does not count: shared, or a stack */
+    static const struct scmp_arg_cmp no_code = {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
+    static const struct scmp_arg_cmp counted = {3, SCMP_CMP_MASKED_EQ, MAP_TYPE | MAP_GROWSDOWN, MAP_PRIVATE};
+    int                              rc = 0;
 
     for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && !rc; i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
     for (size_t i = 0; i < sizeof(denied) / sizeof(denied[0]) && !rc; i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
-    /* memory, but none that can be executed */
-    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]) && !rc; i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, maps[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    if (!rc)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, no_code, counted);
+    if (!rc)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, no_code);
     /* abort() signals its own process and no other */
     if (!rc)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,

@@ -20,7 +20,7 @@ enum err jail_tie_to_parent(int fd, struct fault *why) MUST_CHECK;
 
 /* Locks the door. Every library must be loaded and every thread made: the
  * filter covers all of them. Closes all descriptors but standard error and fd.
- * memory_max: bytes of data the process may map beyond what it has by now. */
+ * memory_max: bytes the process may map beyond what it has by now. */
 enum err jail_enter(int fd, uint64_t memory_max, struct fault *why) MUST_CHECK;
 
 #endif
