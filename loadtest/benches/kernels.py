@@ -74,7 +74,7 @@ def _executors_on_cpu(worker):
 
 
 def _bare_matrix(threads):
-    line = drive.run("floor_dgemm", *SIDES, threads, 10 * BATCH)
+    line = drive.run("floor_dgemm", *SIDES, threads, 10 * BATCH, env={"OPENBLAS_NUM_THREADS": str(threads)})
     return {"gflops": line["gflops"], "core": line["core"],
             "products_per_cpu_second": line["calls"] / line["cpu_seconds"]}
 
