@@ -105,7 +105,8 @@ static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
 {
     static const char        *names[KIND_COUNT];
     const struct settings    *s = &gw->settings;
-    const struct store_config store = {s->redis_url, s->retention_s * 1000, 0, s->attempts_max, s->losses_max};
+    const struct store_config store = {s->redis_url, s->retention_s * 1000, 0, s->attempts_max, s->losses_max,
+                                       s->kept_max};
     struct broker_config      broker = {.url = s->amqp_url,
                                         .name = "millrace-api",
                                         .kinds = names,

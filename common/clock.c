@@ -19,11 +19,12 @@ int64_t wall_ms(void) { return read_us(CLOCK_REALTIME) / 1000; }
 
 void wall_format(int64_t wall, char out[WALL_TEXT_BYTES])
 {
-    time_t    seconds = (time_t)(wall / 1000);
-    struct tm tm;
-    char      day[21];
+    int64_t   ms = wall < 0 ? 0 : wall > WALL_MAX_MS ? WALL_MAX_MS : wall;
+    time_t    seconds = (time_t)(ms / 1000);
+    struct tm tm = {0};
+    char      day[21] = "";
 
     gmtime_r(&seconds, &tm);
     strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out, WALL_TEXT_BYTES, "%.19s.%03uZ", day, (unsigned)(wall % 1000) % 1000);
+    snprintf(out, WALL_TEXT_BYTES, "%.19s.%03uZ", day, (unsigned)(ms % 1000));
 }

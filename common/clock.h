@@ -15,7 +15,10 @@ int64_t mono_us(void);
 int64_t mono_ms(void);
 int64_t wall_ms(void);
 
-/* Writes wall (ms since 1970, >= 0) as RFC 3339 with milliseconds, in UTC. */
+#define WALL_MAX_MS INT64_C(253402300799999) /* the last ms of the year 9999, where RFC 3339 ends */
+
+/* Writes wall (ms since 1970) as RFC 3339 with milliseconds, in UTC. What lies
+ * before 1970 or after WALL_MAX_MS is written as that limit. */
 void wall_format(int64_t wall, char out[WALL_TEXT_BYTES]);
 
 #endif

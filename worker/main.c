@@ -250,6 +250,7 @@ static enum err connect_store(struct worker *w, struct fault *why)
            .lease_ms = settings->lease_s * 1000,
            .attempts_max = settings->attempts_max,
            .losses_max = settings->losses_max,
+           .kept_max = settings->kept_max,
     };
 
     return store_open(w->loop, &config, &store_events, w, &w->store, why);

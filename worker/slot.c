@@ -108,9 +108,6 @@ static void on_answer(void *ctx, const struct store_reply *reply)
     }
     log_move(s, move);
     switch (move->answer) {
-    case STORE_MINE:
-        s->lease.fence = reply->fence;
-        break;
     case STORE_LATER:
     case STORE_HELD:
         s->rung = retry_rung_within(reply->wait_ms);
@@ -217,6 +214,8 @@ static enum step enter_run(struct slot *s)
 
     s->claimed_ms = s->renewed_ms = now_ms;
     s->wait_ms = m->created_ms > 0 ? wall_ms() - m->created_ms : 0;
+    if (s->wait_ms < 0)
+        s->wait_ms = 0; /* the producer's clock is ahead, or it made the time up */
     if (s->worker->phase != PHASE_SERVING)
         return STEP_DRAIN; /* the claim was under way when the end was asked for */
     beat_wait(s->worker, s->delivery->kind, (double)s->wait_ms / 1000);

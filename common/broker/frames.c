@@ -13,9 +13,7 @@
 #include <sys/socket.h>
 
 #define HEAD_BYTES 7
-#define EDGE_BYTES 8             /* head and end octet */
 #define METHOD_ROOM 8192         /* the longest of ours is start-ok: names, a password */
-#define HEADER_ROOM 4096         /* all of a message's properties but params */
 #define IN_BYTES 16384           /* to begin with; a longer frame makes it grow */
 #define OUT_KEPT_BYTES 262144    /* a larger buffer is given back once it is empty */
 #define READS_PER_TURN 16        /* a flood of one connection must not starve the other */

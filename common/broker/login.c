@@ -60,6 +60,10 @@ void login_on_tune(struct conn *c, const amqp_connection_tune_t *tune)
         conn_fail(c, "the broker allows %d channels, %d are needed", tune->channel_max, channels);
         return;
     }
+    if (ok.frame_max < FRAME_LEAST) {
+        conn_fail(c, "the broker allows frames of %u bytes, %d are needed", ok.frame_max, FRAME_LEAST);
+        return;
+    }
     c->frame_max = ok.frame_max;
     c->heartbeat_ms = ok.heartbeat * 1000;
     frames_method(c, 0, AMQP_CONNECTION_TUNE_OK_METHOD, &ok);

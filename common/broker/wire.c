@@ -3,7 +3,8 @@
  *
  * We write one form only. We read what producers in other languages send:
  * integers of any width, text as bytes, missing headers. What makes no job is
- * reported, with the rest of the message read as far as it goes.
+ * reported, with the rest of the message read as far as it goes. All that is
+ * read has a bound, so that a successor with all of our headers fits one frame.
  */
 #include "common/broker/broker_impl.h"
 
@@ -11,9 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
+
 #define HEADER_FIXED_BYTES 12 /* class, weight, body size; the properties follow */
 
-enum header_type { HEADER_TEXT, HEADER_INT, HEADER_PARAMS };
+enum header_type { HEADER_TEXT, HEADER_INT, HEADER_TIME, HEADER_PARAMS };
 
 struct header {
     const char      *name;
@@ -29,8 +32,8 @@ static const struct header headers[] = {
     TEXT(copy, false),
     {"epoch", HEADER_INT, offsetof(struct msg, epoch), 0, false},
     {"attempt", HEADER_INT, offsetof(struct msg, attempt), 0, false},
-    {"created", HEADER_INT, offsetof(struct msg, created_ms), 0, false},
-    {"deadline", HEADER_INT, offsetof(struct msg, deadline_ms), 0, true},
+    {"created", HEADER_TIME, offsetof(struct msg, created_ms), 0, false},
+    {"deadline", HEADER_TIME, offsetof(struct msg, deadline_ms), 0, true},
     TEXT(idempotency, true),
     TEXT(digest, true),
     TEXT(traceparent, true),
@@ -50,7 +53,7 @@ static int fill_headers(const struct msg *m, amqp_table_entry_t entries[HEADER_C
         const char          *field = (const char *)m + h->offset;
         amqp_field_value_t   value = {.kind = AMQP_FIELD_KIND_UTF8};
 
-        if (h->type == HEADER_INT) {
+        if (h->type == HEADER_INT || h->type == HEADER_TIME) {
             value.kind = AMQP_FIELD_KIND_I64;
             memcpy(&value.value.i64, field, sizeof value.value.i64);
             if (h->is_optional && value.value.i64 == 0)
@@ -145,14 +148,20 @@ static void read_header(struct msg *m, const struct header *h, const amqp_field_
     if (v->kind == AMQP_FIELD_KIND_VOID)
         return;
     snprintf(what, sizeof what, "header %s", h->name);
-    if (h->type == HEADER_INT) {
-        if (!read_int(v, (int64_t *)(void *)field))
+    if (h->type == HEADER_INT || h->type == HEADER_TIME) {
+        int64_t *value = (int64_t *)(void *)field;
+
+        if (!read_int(v, value))
             complain(bad, what, "must be an integer of at least 0");
+        else if (h->type == HEADER_TIME && *value > WALL_MAX_MS)
+            *value = WALL_MAX_MS;
     } else if (!is_text) {
         complain(bad, what, "must be text");
     } else if (h->type == HEADER_TEXT) {
         if (!read_text(field, h->bytes, v->value.bytes))
             complain(bad, what, "is too long or holds a zero byte");
+    } else if (v->value.bytes.len > PARAMS_MAX) {
+        complain(bad, what, "is too long");
     } else if (v->value.bytes.len) {
         char *params = xmalloc(v->value.bytes.len + 1);
 

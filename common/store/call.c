@@ -180,8 +180,6 @@ static void deliver(struct call *c, const redisReply *r)
     if (c->lease && (parts.reply.answer == STORE_RUN || parts.reply.answer == STORE_MINE)) {
         c->lease->fence = parts.reply.fence;
         c->lease->claim_epoch = s->epoch;
-    }
-    if (c->lease && parts.reply.answer == STORE_RUN) {
         c->lease->attempt = parts.reply.attempt;
         c->lease->errors = parts.reply.errors;
         c->lease->started_ms = parts.started_ms;

@@ -46,6 +46,7 @@ void call_born(struct call *c, const struct msg *m, const struct lease *l)
         put_number(&b, ",\"attempt\":", m->attempt);
         put_number(&b, ",\"losses_max\":", config->losses_max);
         put_number(&b, ",\"retention\":", config->retention_ms);
+        put_number(&b, ",\"kept_max\":", config->kept_max);
     }
     buf_text(&b, "}");
     call_bytes(c, b.data, b.len);
@@ -125,6 +126,7 @@ struct call *call_fail(struct store *s, const struct lease *l, const char *class
     call_text(c, detail);
     call_int(c, wait_ms);
     call_int(c, s->config.losses_max);
+    call_int(c, s->config.kept_max);
     call_bytes(c, packed.data, packed.len);
     buf_free(&packed);
     msg_free(kept);

@@ -116,9 +116,9 @@ void reply_free(struct reply_parts *parts);
 /* ---- ring.c --------------------------------------------------------------- */
 
 struct ring {
-    struct ring_entry *first, **last;
-    size_t             bytes;
-    bool               has_dropped; /* said so already, since it was last empty */
+    struct ring_block *first, *last; /* NULL when empty */
+    size_t             bytes;        /* of all blocks */
+    bool               has_dropped;  /* said so already, since it was last empty */
 };
 void ring_init(struct ring *ring);
 void ring_free(struct ring *ring);

@@ -140,14 +140,12 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
 
     switch (reply->answer) {
     case STORE_RUN:
+    case STORE_MINE:
         return read_attempt(r, out);
     case STORE_TERMINAL: /* this very claim ended the job */
         out->code = text_at(r, 5);
         out->detail = text_at(r, 6);
         return read_attempt(r, out) && out->code && out->detail;
-    case STORE_MINE:
-        reply->fence = integer_at(r, 1);
-        return reply->fence >= 0;
     case STORE_LATER:
     case STORE_HELD:
         reply->wait_ms = integer_at(r, 1);

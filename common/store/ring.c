@@ -9,7 +9,11 @@
  * message is back in the broker and takes over the old claim at the price of one
  * loss. An entry is forgotten once the server has shown itself alive 5 s after it:
  * a server that has gone proves nothing.
+ *
+ * Entries come and go in order, a hundred thousand of them on a busy gateway:
+ * they lie one behind the other in blocks, so that malloc sees the blocks only.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,32 +22,71 @@
 
 #define RING_MS 5000
 #define RING_BYTES (32u << 20)
+#define BLOCK_BYTES 65536 /* with its header; a larger entry has a block of its own */
+
+/* What a replay adds to the arguments: the answer that the call had got. */
+enum known { KNOWN_NONE, KNOWN_OK, KNOWN_FAILED, KNOWN_RETRYING };
+static const char *const known_words[] = {NULL, "ok", "failed", "retrying"};
 
 struct ring_entry {
-    struct ring_entry *next;
-    uint64_t           at_ms; /* loop time */
-    enum script        script;
-    int                argc;
-    const char        *answer; /* static: one more argument at a replay; NULL: none */
-    size_t             len;
-    char               bytes[]; /* arguments as RESP */
+    uint64_t at_ms; /* loop time */
+    uint32_t len;
+    uint16_t argc;
+    uint8_t  script, known;
+    char     bytes[]; /* arguments as RESP, then up to a multiple of 8 */
 };
 
-void ring_init(struct ring *ring)
+struct ring_block {
+    struct ring_block *next;
+    size_t             first, end, room; /* offsets in bytes: of the oldest entry, behind the newest */
+    char               bytes[];
+};
+
+_Static_assert(SCRIPT_COUNT <= UINT8_MAX && sizeof(struct ring_block) % 8 == 0, "entries are compact and aligned");
+
+void ring_init(struct ring *ring) { memset(ring, 0, sizeof *ring); }
+
+static size_t entry_bytes(size_t len) { return (sizeof(struct ring_entry) + len + 7) & ~(size_t)7; }
+
+static struct ring_entry *entry_at(struct ring_block *block, size_t offset)
 {
-    memset(ring, 0, sizeof *ring);
-    ring->last = &ring->first;
+    return (struct ring_entry *)(void *)(block->bytes + offset);
+}
+
+static struct ring_entry *first_of(const struct ring *ring) { return entry_at(ring->first, ring->first->first); }
+
+/* Room for an entry of so many bytes behind the newest. */
+static struct ring_entry *append(struct ring *ring, size_t bytes)
+{
+    struct ring_block *block = ring->last;
+
+    if (!block || block->room - block->end < bytes) {
+        size_t room = BLOCK_BYTES - sizeof *block;
+
+        if (room < bytes)
+            room = bytes;
+        block = xmalloc(sizeof *block + room);
+        *block = (struct ring_block){.room = room};
+        *(ring->last ? &ring->last->next : &ring->first) = block;
+        ring->last = block;
+        ring->bytes += sizeof *block + room;
+    }
+    block->end += bytes;
+    return entry_at(block, block->end - bytes);
 }
 
 static void drop_first(struct ring *ring)
 {
-    struct ring_entry *e = ring->first;
+    struct ring_block *block = ring->first;
 
-    ring->first = e->next;
+    block->first += entry_bytes(first_of(ring)->len);
+    if (block->first < block->end)
+        return;
+    ring->first = block->next;
     if (!ring->first)
-        ring->last = &ring->first;
-    ring->bytes -= sizeof *e + e->len;
-    free(e);
+        ring->last = NULL;
+    ring->bytes -= sizeof *block + block->room;
+    free(block);
 }
 
 void ring_free(struct ring *ring)
@@ -54,33 +97,31 @@ void ring_free(struct ring *ring)
 
 void ring_trim(struct ring *ring, uint64_t alive_ms)
 {
-    while (ring->first && ring->first->at_ms + RING_MS <= alive_ms)
+    while (ring->first && first_of(ring)->at_ms + RING_MS <= alive_ms)
         drop_first(ring);
     if (!ring->first)
         ring->has_dropped = false;
 }
 
-static void add(struct store *s, const struct call *c, const char *answer)
+static void add(struct store *s, const struct call *c, enum known known)
 {
     struct ring       *ring = &s->ring;
     size_t             len = c->bytes.len - CALL_HEAD;
-    struct ring_entry *e = xmalloc(sizeof *e + len);
+    struct ring_entry *e;
 
-    e->next = NULL;
+    assert(len <= UINT32_MAX && c->argc < UINT16_MAX);
+    ring_trim(ring, uv_now(s->loop));
+    e = append(ring, entry_bytes(len));
     e->at_ms = uv_now(s->loop);
-    e->script = c->script;
-    e->argc = c->argc;
-    e->answer = answer;
-    e->len = len;
+    e->len = (uint32_t)len;
+    e->argc = (uint16_t)c->argc;
+    e->script = (uint8_t)c->script;
+    e->known = (uint8_t)known;
     memcpy(e->bytes, c->bytes.data + CALL_HEAD, len);
-    *ring->last = e;
-    ring->last = &e->next;
-    ring->bytes += sizeof *e + len;
-    ring_trim(ring, e->at_ms);
-    while (ring->bytes > RING_BYTES && ring->first != e) {
+    while (ring->bytes > RING_BYTES && first_of(ring) != e) {
         if (!ring->has_dropped)
             log_event(LOG_WARN, "store-ring-full", "bytes=%u kept_ms=%llu", RING_BYTES,
-                      (unsigned long long)(e->at_ms - ring->first->at_ms));
+                      (unsigned long long)(e->at_ms - first_of(ring)->at_ms));
         ring->has_dropped = true;
         drop_first(ring);
     }
@@ -96,7 +137,7 @@ static void add_cancel(struct store *s, const struct call *c, const struct recor
     call_int(replay, s->config.retention_ms);
     call_text(replay, s->epoch_text);
     call_text(replay, record->kind);
-    add(s, replay, NULL);
+    add(s, replay, KNOWN_NONE);
     call_free(replay);
 }
 
@@ -106,7 +147,7 @@ static void add_retry(struct store *s, const struct call *c, const struct record
 
     call_text(replay, c->subject);
     call_int(replay, record->fence);
-    add(s, replay, NULL);
+    add(s, replay, KNOWN_NONE);
     call_free(replay);
 }
 
@@ -121,7 +162,7 @@ static void add_pull(struct store *s, const struct call *c, const struct store_r
     call_int(replay, s->config.retention_ms);
     for (size_t i = 0; i < reply->item_count; i++)
         call_text(replay, reply->items[i].id);
-    add(s, replay, NULL);
+    add(s, replay, KNOWN_NONE);
     call_free(replay);
 }
 
@@ -137,7 +178,7 @@ static void add_ended(struct store *s, const struct call *c, const struct reply_
     l.claim_epoch = s->epoch;
     l.started_ms = parts->started_ms;
     replay = call_fail(s, &l, "permanent", parts->code, parts->detail, 0);
-    add(s, replay, "failed");
+    add(s, replay, KNOWN_FAILED);
     call_free(replay);
 }
 
@@ -149,7 +190,7 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
     case SCRIPT_accept:
     case SCRIPT_outbox:
         if (reply->answer == STORE_OK)
-            add(s, c, NULL);
+            add(s, c, KNOWN_NONE);
         break;
     case SCRIPT_claim:
         if (parts->code)
@@ -157,13 +198,13 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
         break;
     case SCRIPT_finish:
         if (reply->answer == STORE_OK)
-            add(s, c, "ok");
+            add(s, c, KNOWN_OK);
         break;
     case SCRIPT_fail:
         if (reply->answer == STORE_FAILED)
-            add(s, c, "failed");
+            add(s, c, KNOWN_FAILED);
         else if (reply->answer == STORE_RETRYING)
-            add(s, c, "retrying");
+            add(s, c, KNOWN_RETRYING);
         break;
     case SCRIPT_cancel:
         if (reply->answer == STORE_OK)
@@ -181,21 +222,27 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
     }
 }
 
+static void say_again(struct store *s, struct ring_entry *e)
+{
+    struct call *c = call_new(s, (enum script)e->script, NULL, NULL);
+
+    c->is_replay = true;
+    c->argc = e->argc;
+    buf_append(&c->bytes, e->bytes, e->len);
+    if (e->known)
+        call_text(c, known_words[e->known]);
+    e->at_ms = uv_now(s->loop);
+    call_send(c);
+}
+
 int ring_replay(struct store *s)
 {
     int count = 0;
 
-    for (struct ring_entry *e = s->ring.first; e; e = e->next) {
-        struct call *c = call_new(s, e->script, NULL, NULL);
-
-        c->is_replay = true;
-        c->argc = e->argc;
-        buf_append(&c->bytes, e->bytes, e->len);
-        if (e->answer)
-            call_text(c, e->answer);
-        e->at_ms = uv_now(s->loop);
-        count++;
-        call_send(c);
-    }
+    for (struct ring_block *block = s->ring.first; block; block = block->next)
+        for (size_t at = block->first; at < block->end; at += entry_bytes(entry_at(block, at)->len)) {
+            say_again(s, entry_at(block, at));
+            count++;
+        }
     return count;
 }

@@ -34,7 +34,7 @@ enum store_answer {
     STORE_GONE,      /* no record, of this epoch: ended and expired, or never made */
     STORE_TERMINAL,  /* claim: ended already; ack the message */
     STORE_RUN,       /* claim: yours: reply->fence, attempt, errors */
-    STORE_MINE,      /* claim: this very owner runs this very copy: reply->fence */
+    STORE_MINE,      /* claim: this very owner runs this very copy: the same of its claim */
     STORE_LATER,     /* claim: retrying and not due: reply->wait_ms */
     STORE_HELD,      /* claim: another owner, lease over in reply->wait_ms */
     STORE_ASK,       /* claim: ask again after 400 ms with second = true */
@@ -53,8 +53,8 @@ struct store_reply {
     enum store_answer    answer;
     int64_t              epoch;   /* of the store that answered */
     int64_t              fence;   /* RUN, MINE */
-    int64_t              attempt; /* RUN: this run, counted from 1 */
-    int64_t              errors;  /* RUN: transient errors so far */
+    int64_t              attempt; /* RUN, MINE: this run, counted from 1 */
+    int64_t              errors;  /* RUN, MINE: transient errors so far */
     int64_t              wait_ms; /* LATER, HELD */
     const struct record *record;  /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
     const void          *data;    /* result: the bytes; stats: JSON text */
@@ -82,6 +82,7 @@ struct store_config {
     int64_t     lease_ms;
     int64_t     attempts_max;  /* of records that are made here */
     int64_t     losses_max;
+    int64_t     kept_max;      /* bytes of all inputs that are kept for failed jobs */
 };
 
 /* Connects in the background; ERR_CONFIG when the URL cannot be read. */
@@ -145,7 +146,7 @@ void store_stats(struct store *s, store_fn *fn, void *ctx);
 /* ---- worker ----------------------------------------------------------- */
 
 /* One attempt, from claim to settle. Filled by the caller before claim; fence,
- * attempt, errors, claim_epoch and started_ms by the store when it answers RUN. */
+ * attempt, errors, claim_epoch and started_ms by the store when it answers RUN or MINE. */
 struct lease {
     const struct msg *msg;      /* borrowed while the attempt lives */
     const char       *owner;    /* "host-pid-start-slot", borrowed */
@@ -167,7 +168,7 @@ void store_finish(struct store *s, const struct lease *l, const void *result, si
 
 /* The attempt failed. The class of err decides: permanent fails; transient
  * retries after wait_ms while attempts are left; loss runs again until losses_max.
- * Keeps the message while retrying or failed. RETRYING, FAILED, STALE, CANCELLED, GONE, DOWN. */
+ * Keeps the message while retrying, and when failed within kept_max. RETRYING, FAILED, STALE, CANCELLED, GONE, DOWN. */
 void store_fail(struct store *s, const struct lease *l, const struct fault *why, int64_t wait_ms,
                 store_fn *fn, void *ctx);
 

@@ -52,20 +52,23 @@ static void store__answers_come_in_the_order_of_the_calls(void **state)
 {
     struct bench *b = started(state);
     struct msg   *m = new_msg(b);
-    struct lease  l = {.msg = m, .owner = "host-1-1-0"};
+    struct lease  l = {.msg = m, .owner = "host-1-1-0"}, again = l;
 
     store_create(b->store, m, on_answer, &b->seen);
     store_get(b->store, m->id, false, on_answer, &b->seen);
     store_accept(b->store, m, on_answer, &b->seen);
     store_claim(b->store, &l, false, on_answer, &b->seen);
-    store_claim(b->store, &l, false, on_answer, &b->seen);
+    store_claim(b->store, &again, false, on_answer, &b->seen);
     await(b, &b->seen.count, 5);
     assert_int_equal(b->seen.all[0], STORE_OK);
     assert_int_equal(b->seen.all[1], STORE_GONE);
     assert_int_equal(b->seen.all[2], STORE_OK);
     assert_int_equal(b->seen.all[3], STORE_RUN);
     assert_int_equal(b->seen.all[4], STORE_MINE);
-    assert_int_equal(b->seen.fence, l.fence);
+    assert_int_equal(again.fence, l.fence);
+    assert_int_equal(again.attempt, 1);
+    assert_true(again.started_ms > 0 && again.started_ms == l.started_ms);
+    assert_int_equal(again.claim_epoch, l.claim_epoch);
     msg_free(m);
 }
 
@@ -507,6 +510,42 @@ static void store__large_results_pass_whole_and_the_ring_stays_bounded(void **st
     msg_free(m[1]);
 }
 
+/* Their entries fill several blocks of the ring, and one has a block of its own. */
+static void store__each_of_many_settles_is_said_again(void **state)
+{
+    enum { COUNT = 300, LARGE = 200 };
+    struct bench *b = started(state);
+    struct msg   *m[COUNT];
+    size_t        len = 100000;
+    char         *result = xmalloc(len);
+
+    memset(result, 'x', len);
+    for (int i = 0; i < COUNT; i++) {
+        struct lease l = {.msg = m[i] = pending_msg(b)};
+
+        claimed(b, &l);
+        store_finish(b->store, &l, result, i == LARGE ? len : (size_t)i, "t", true, on_answer, &b->seen);
+        assert_int_equal(answer(b), STORE_OK);
+        if (i == 0) {
+            store_pull(b->store, KIND, 5, "", on_answer, &b->seen);
+            assert_int_equal(answer(b), STORE_OK);
+        }
+    }
+    cli(b, "FLUSHALL");
+    for (int i = 0; i < COUNT; i++) {
+        store_result(b->store, m[i]->id, false, on_answer, &b->seen);
+        assert_int_equal(answer(b), STORE_OK);
+        assert_int_equal(b->seen.data_len, i == LARGE ? len : (size_t)i);
+        msg_free(m[i]);
+    }
+    for (int batch = 0; batch < 2; batch++) {
+        store_pull(b->store, KIND, 1000, "", on_answer, &b->seen);
+        assert_int_equal(answer(b), STORE_OK);
+        assert_int_equal(b->seen.item_count, batch == 0 ? COUNT - 1 : 0);
+    }
+    free(result);
+}
+
 static void store__a_url_that_cannot_be_read_is_refused(void **state)
 {
     static const char *const bad[] = {"", "http://x", "redis://", "redis://user@h", "redis://h:0", "redis://h:x",
@@ -515,7 +554,7 @@ static void store__a_url_that_cannot_be_read_is_refused(void **state)
     struct fault             why;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct store_config config = {bad[i], 1, 1, 1, 1};
+        struct store_config config = {bad[i], 1, 1, 1, 1, 1};
 
         assert_int_equal(store_open(&b->loop, &config, NULL, NULL, &b->store, &why), ERR_CONFIG);
         assert_true(strlen(why.detail) > 10);
@@ -550,6 +589,7 @@ int main(void)
         TEST(store__closing_answers_what_is_outstanding),
         TEST(store__may_be_closed_from_inside_an_answer),
         TEST(store__large_results_pass_whole_and_the_ring_stays_bounded),
+        TEST(store__each_of_many_settles_is_said_again),
         TEST(store__a_url_that_cannot_be_read_is_refused),
     };
 

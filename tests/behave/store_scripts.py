@@ -20,6 +20,7 @@ LUA = pathlib.Path(__file__).resolve().parents[2] / "common" / "store" / "lua"
 KIND = "hash"
 DAY = 86_400_000
 LEASE = 15_000
+KEPT_MAX = 1 << 20
 
 
 def script_text(name):
@@ -75,7 +76,7 @@ class Job:
     def born(self, losses_max=2, **more):
         return json.dumps({"kind": KIND, "created": self.created, "deadline": self.deadline, "idem": self.idem,
                            "digest": self.digest, "max": 3, "attempt": self.attempt, "losses_max": losses_max,
-                           "retention": DAY, **more})
+                           "retention": DAY, "kept_max": KEPT_MAX, **more})
 
 
 class Lease:
@@ -155,8 +156,8 @@ class Store:
         return self.of_owner("finish", lease, DAY, "application/octet-stream", with_pull, result, *replay)
 
     def fail(self, lease, why="transient", wait=1000, packed=b"packed", losses_max=2, code="io", detail="it broke",
-             replay=()):
-        return self.of_owner("fail", lease, DAY, why, code, detail, wait, losses_max, packed, *replay)
+             replay=(), kept_max=KEPT_MAX):
+        return self.of_owner("fail", lease, DAY, why, code, detail, wait, losses_max, kept_max, packed, *replay)
 
     def drain(self, lease):
         return self.of_owner("drain", lease)
@@ -178,6 +179,10 @@ class Store:
     def record(self, job):
         return {k.decode(): v.decode() for k, v in self.r.hgetall(f"job:{job.id}").items()}
 
+    def kept(self):
+        """Bytes of the inputs of failed jobs: what the store counts."""
+        return int(self.r.get("kept:bytes") or 0)
+
     def state(self, job):
         return self.record(job).get("state")
 
@@ -196,6 +201,10 @@ class Store:
                 assert self.r.pttl(key) == -1, "a counted record must not expire"
             else:
                 assert self.r.pttl(key) > 0, "an uncounted or ended record must expire"
+        inputs = {key[3:].decode(): self.r.strlen(key) for key in self.r.scan_iter("in:*") if self.r.pttl(key) > 0}
+        entries = dict(entry.decode().split("|") for entry in self.r.zrange("kept", 0, -1))
+        assert self.kept() == sum(map(int, entries.values())), "the sum is that of its entries"
+        assert inputs == {job: int(entries.get(job, -1)) for job in inputs}, "each kept input is counted"
         for place, state in enumerate(("pending", "in-progress", "retrying")):
             index = self.r.zrangebyscore(f"ix:{KIND}", place * 10**13, f"({(place + 1) * 10**13}")
             assert {i.decode() for i in index} == found.get(state, set()), state

@@ -203,6 +203,12 @@ FOREIGN = [  # properties, what of them is read, what the fault says
     ({"message_id": ID, "headers": {"epoch": "soon"}}, {"id": ID, "epoch": 0}, "header epoch must be an integer"),
     ({"message_id": ID, "headers": {"copy": "c" * 33}}, {"id": ID, "copy": ""}, "header copy is too long"),
     ({"message_id": ID, "headers": {"idempotency": "a\0b"}}, {"id": ID}, "header idempotency is too long or holds"),
+    ({"message_id": ID, "headers": {"created": 2 ** 62, "deadline": 2 ** 62}},
+     {"created": 253402300799999, "deadline": 253402300799999}, None),
+    ({"message_id": ID, "headers": {"params": "p" * 65536, "copy": "c"}}, {"params": "p" * 65536, "copy": "c"}, None),
+    ({"message_id": ID, "headers": {"params": "p" * 65537, "copy": "c"}}, {"params": "{}", "copy": "c"},
+     "params is too long"),
+    ({"message_id": ID, "headers": {"params": "p" * 130_900}}, {"params": "{}"}, "params is too long"),
     ({"message_id": ID, "content_type": "t" * 200}, {"id": ID, "content_type": ""}, "content-type is too long"),
 ]
 

@@ -35,7 +35,8 @@ class StrangersWorker:
         job = properties.message_id
         born = json.dumps({"kind": "hash", "created": headers.get("created", 0), "deadline": headers.get("deadline", 0),
                            "attempt": headers.get("attempt", 0), "max": 3, "idem": headers.get("idempotency", ""),
-                           "digest": headers.get("digest", ""), "retention": 86400000, "losses_max": 5})
+                           "digest": headers.get("digest", ""), "retention": 86400000, "losses_max": 5,
+                           "kept_max": 1 << 20})
         answer = self.call("claim", job, headers.get("copy", ""), "stranger-1-1-0", headers.get("epoch", 0), 7, 15000, 0,
                            born)
         word, fence = (answer, None) if isinstance(answer, str) else (answer[0], answer[1])

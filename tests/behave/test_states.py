@@ -245,6 +245,16 @@ def test_retry_after_the_input_is_gone_says_so(make_fleet, servers):
     assert answer.status_code == 410 and answer.json()["code"] == "input-gone"
 
 
+def test_input_beyond_the_bound_is_not_kept_for_a_retry(make_fleet, servers):
+    fleet = make_fleet(servers, MILLRACE_ATTEMPTS_MAX=1, MILLRACE_KEPT_MAX=0)
+    fleet.start_gateway()
+    fleet.start_worker()
+    job = fleet.submit("spin", seconds=2, timeout=1)
+    assert fleet.wait_end(job)["state"] == "failed"
+    answer = fleet.call("POST", f"/jobs/{job}/retry")
+    assert answer.status_code == 410 and answer.json()["code"] == "input-gone"
+
+
 # ---- foreign producers, and messages that are no jobs --------------------------------
 
 

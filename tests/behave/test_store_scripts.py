@@ -127,8 +127,15 @@ def test_claim_of_a_missing_record_depends_on_the_epoch_of_the_message(store):
 
 def test_claim_repeated_by_its_owner_gets_the_same_fence(store, pending):
     lease = store.leased(pending)
-    assert store.claim(pending) == ["mine", lease.fence]
+    assert store.claim(pending) == ["mine", lease.fence, 1, 0, lease.started]
     assert store.record(pending).get("losses") is None
+
+
+def test_mine_says_all_that_run_had_said(store, pending):
+    store.fail(store.leased(pending), wait=0)
+    answer = store.claim(pending)
+    assert answer[0] == "run" and answer[2:4] == [2, 1]
+    assert store.claim(pending) == ["mine", *answer[1:]]
 
 
 def test_the_same_copy_at_another_owner_is_asked_twice(store, pending):
@@ -155,7 +162,7 @@ def test_the_copy_of_a_detached_owner_is_held(store, pending):
     lease = store.leased(pending)
     assert store.renew(lease, away=1) == "ok"
     assert store.claim(pending, "w2", second=1)[0] == "held"
-    assert store.claim(pending, "w1") == ["mine", lease.fence]
+    assert store.claim(pending, "w1")[:2] == ["mine", lease.fence]
     assert store.renew(lease, away=0) == "ok"
     assert store.claim(pending, "w2") == "ask"
 
@@ -342,11 +349,110 @@ def test_retry_puts_record_and_message_back_in_one_step(store, pending):
     assert store.call("retry", pending.id)[0] == "ok"
     record = store.record(pending)
     assert (record["state"], record["errors"], record["input"]) == ("pending", "0", "0")
+    left = {"owner", "lease", "started", "away", "progress", "code", "detail", "next", "finished"} & set(record)
+    assert not left, "of the failed attempt"
     assert store.ttl(f"job:{pending.id}") == store.ttl(f"ob:{pending.id}") == -1
     assert store.r.get("outbox:bytes") == b"11" and not store.r.exists(f"in:{pending.id}")
     word, _, *items = store.call("outbox_take", 10)
     assert (word, items) == ("ok", [pending.id, "the message"])
     store.finish(store.leased(pending, copy="c2"))
+
+
+def test_a_replayed_retry_is_the_retry_of_its_own_failure(store, pending):
+    store.fail(store.leased(pending), "permanent")
+    before = store.snapshot()
+    fence = store.record(pending)["fence"]
+    assert store.call("retry", pending.id)[0] == "ok"
+    store.roll_back(before)
+    store.new_epoch()
+    assert store.call("retry", pending.id, fence)[0] == "ok"
+    assert store.call("retry", pending.id, fence)[0] == "refused"
+    assert store.state(pending) == "pending" and store.kept() == 0
+
+
+def test_the_owner_of_the_failed_attempt_has_no_say_after_a_retry(store, pending):
+    lease = store.leased(pending)
+    store.fail(lease, "permanent")
+    store.call("retry", pending.id)
+    assert store.renew(lease) == store.finish(lease) == store.fail(lease) == "stale"
+    assert store.leased(pending, copy="c2").attempt == 2
+
+
+# ---- kept inputs --------------------------------------------------------------------------
+
+def failed(store, size, **more):
+    job = make_pending(store)
+    assert store.fail(store.leased(job), "permanent", packed=b"p" * size, **more) == "failed"
+    return job
+
+
+def test_inputs_of_failed_jobs_are_kept_within_a_bound(store):
+    kept = failed(store, 60, kept_max=100)
+    too_much = failed(store, 41, kept_max=100)
+    assert [store.record(job)["input"] for job in (kept, too_much)] == ["1", "0"]
+    assert not store.r.exists(f"in:{too_much.id}") and store.kept() == 60
+    assert store.call("retry", too_much.id) == "no-input"
+    assert store.call("retry", kept.id)[0] == "ok"
+    assert store.kept() == 0 and not store.r.exists("kept", "kept:bytes")
+    assert store.record(failed(store, 100, kept_max=100))["input"] == "1"
+
+
+def test_a_bound_of_zero_keeps_nothing(store):
+    assert store.record(failed(store, 1, kept_max=0))["input"] == "0"
+
+
+def test_the_input_of_a_retrying_job_is_kept_beyond_the_bound_and_not_counted(store, pending):
+    assert store.fail(store.leased(pending), wait=0, kept_max=0) == "retrying"
+    assert store.r.exists(f"in:{pending.id}") and store.kept() == 0
+    store.fail(store.leased(pending), "permanent", kept_max=0)
+    assert not store.r.exists(f"in:{pending.id}")
+
+
+def test_a_job_lost_too_often_keeps_its_input_within_the_bound(store):
+    for bound, kept in ((3, "0"), (4, "1")):
+        job = make_pending(store)
+        store.leased(job)
+        expire_lease(store, job)
+        assert store.claim(job, "w2", packed=b"four", losses_max=0, kept_max=bound)[0] == "terminal"
+        assert store.record(job)["input"] == kept
+    assert store.kept() == 4
+
+
+@pytest.mark.parametrize("by", ["fail", "overdue"])
+def test_expired_inputs_make_room(store, by):
+    old = failed(store, 80, kept_max=100)
+    store.r.delete(f"in:{old.id}")
+    store.r.zadd("kept", {f"{old.id}|80": store.now() - 1})
+    if by == "overdue":
+        store.call("overdue", "gw1", DAY)
+        assert store.kept() == 0
+    assert store.record(failed(store, 90, kept_max=100))["input"] == "1"
+    assert store.kept() == 90
+
+
+def test_a_replayed_finish_gives_back_what_a_failure_had_kept(store):
+    job = failed(store, 50)
+    before = store.snapshot()
+    store.call("retry", job.id)
+    lease = store.leased(job, copy="c2")
+    store.finish(lease)
+    store.roll_back(before)
+    store.new_epoch()
+    assert store.kept() == 50
+    assert store.finish(lease, replay=["ok"]) == "ok"
+    assert store.kept() == 0 and not store.r.exists(f"in:{job.id}")
+
+
+def test_a_failure_said_twice_counts_its_input_once(store, pending):
+    lease = store.leased(pending)
+    before = store.snapshot()
+    store.fail(lease, "permanent", packed=b"12345")
+    assert store.fail(lease, "permanent", packed=b"12345") == "failed"
+    assert store.kept() == 5
+    store.roll_back(before)
+    store.new_epoch()
+    assert store.fail(lease, "permanent", packed=b"12345", replay=["failed"]) == "failed"
+    assert store.kept() == 5
 
 
 def test_retry_refuses_other_states_and_missing_inputs(store, pending):

@@ -127,6 +127,20 @@ def test_the_time_limit_of_a_job_is_cut_to_the_largest_one(bench):
     assert bench.field(job, "code") == "timeout" and "1 s" in bench.field(job, "detail")
 
 
+@pytest.mark.parametrize("name, size", [("params", 130_850), ("idempotency", 130_850), ("params", 65_537)])
+def test_a_message_whose_successor_would_not_fit_a_frame_fails_and_stops_no_slot(bench, name, size):
+    worker = bench.fleet.start_worker(MILLRACE_SLOTS=1)
+    long, job = new_id(), new_id()
+    properties = [pika.BasicProperties(message_id=long, headers={name: "x" * size}),
+                  pika.BasicProperties(message_id=job, headers={"params": '{"iterations":1}'})]
+    for each in properties:
+        bench._on_channel(lambda channel: channel.basic_publish("", "millrace.hash", b"x", each))
+    bench.wait(job, "completed")
+    assert (bench.field(long, "state"), bench.field(long, "code")) == ("failed", "undecodable")
+    assert "publish-refused" not in worker.log()
+    eventually(lambda: "message-dead" in worker.log())
+
+
 def test_an_attempt_that_was_taken_over_is_stopped_and_its_message_settled(bench):
     worker = bench.fleet.start_worker(MILLRACE_LEASE_SECONDS=SHORT_LEASE)
     job = bench.put("spin", seconds=20)

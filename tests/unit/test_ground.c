@@ -83,6 +83,14 @@ static void clock__formats_rfc3339_with_milliseconds(void **state)
     assert_string_equal(text, "1970-01-01T00:00:00.000Z");
     wall_format(1763679000123, text);
     assert_string_equal(text, "2025-11-20T22:50:00.123Z");
+    wall_format(WALL_MAX_MS, text);
+    assert_string_equal(text, "9999-12-31T23:59:59.999Z");
+    wall_format(WALL_MAX_MS + 1, text);
+    assert_string_equal(text, "9999-12-31T23:59:59.999Z");
+    wall_format(INT64_MAX, text); /* no year that gmtime_r knows */
+    assert_string_equal(text, "9999-12-31T23:59:59.999Z");
+    wall_format(-1, text);
+    assert_string_equal(text, "1970-01-01T00:00:00.000Z");
 }
 
 static void metrics__renders_counters_and_cumulated_buckets(void **state)

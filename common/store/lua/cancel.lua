@@ -19,7 +19,7 @@ if state == 'completed' or state == 'failed' or state == 'cancelled' then
 end
 call('HSET', key, 'state', 'cancelled', 'finished', now, 'input', 0)
 if r[5] == '1' then
-    call('DEL', 'in:' .. id)
+    input_drop(id)
 end
 close(id, kind, state, 'cancelled', ARGV[3], r[3], r[4])
 return {'ok', call('HGETALL', key)}

@@ -2,7 +2,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- claim(epoch, id, copy, owner, msg_epoch, dice, lease_ms, second, born[, packed]):
 -- a worker holds this copy of the message; may it run the job? Counts the job if
--- the gateway has not done so yet. `born` also has losses_max and retention.
+-- the gateway has not done so yet. `born` also has losses_max, retention and kept_max
+-- (bytes of the inputs kept for failed jobs).
 -- `pack`: ask again with the packed message, it has to be kept. `terminal` as an
 -- array (fence, attempt, errors, started, code, detail): this very claim ended the
 -- job; after a Redis loss it is said again as `fail` by this fence.
@@ -29,9 +30,9 @@ local function fail(losses, code, detail, input)
     local b = cjson.decode(ARGV[9])
     local more = call('HMGET', key, 'idem', 'watch', 'started')
     if input == 1 then
-        call('SET', 'in:' .. id, ARGV[10], 'PX', b.retention)
+        input = input_keep(id, ARGV[10], now, b.retention, b.kept_max)
     else
-        call('DEL', 'in:' .. id)
+        input_drop(id)
     end
     call('HSET', key, 'state', 'failed', 'fence', fence, 'finished', now, 'losses', losses, 'code', code,
          'detail', detail, 'input', input)
@@ -39,10 +40,10 @@ local function fail(losses, code, detail, input)
     return {'terminal', fence, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(more[3]) or 0, code, detail}
 end
 if state == 'in-progress' then
-    local held = call('HMGET', key, 'copy', 'owner', 'lease', 'away', 'losses')
+    local held = call('HMGET', key, 'copy', 'owner', 'lease', 'away', 'losses', 'started')
     local is_same = copy == held[1]
     if is_same and owner == held[2] then
-        return {'mine', old}
+        return {'mine', old, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(held[6]) or 0}
     end
     local left = held[3] - now
     if left > 0 then
@@ -81,7 +82,7 @@ if attempt > 1 then
     call('HSET', key, 'away', 0, 'progress', 0, 'input', 0)
 end
 if r[7] == '1' then
-    call('DEL', 'in:' .. id)
+    input_drop(id)
 end
 if state == 'unconfirmed' then
     call('PERSIST', key)

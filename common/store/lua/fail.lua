@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
 -- SPDX-License-Identifier: Apache-2.0
 -- fail(epoch, id, fence, claimed, born, retention, class, code, detail, wait_ms,
--- losses_max, packed[, answer]): the attempt failed. class: permanent, transient,
--- loss. A replay names the answer that it got: a job that has failed for good has
+-- losses_max, kept_max, packed[, answer]): the attempt failed. class: permanent,
+-- transient, loss. kept_max: bytes of the inputs kept for failed jobs; while
+-- retrying the input is kept beyond it, the job needs it. A replay names the
+-- answer that it got: a job that has failed for good has
 -- no message any more, so that counters that were lost must not let it run again.
 local id, retention, class = ARGV[2], ARGV[6], ARGV[7]
 local key = 'job:' .. id
@@ -19,7 +21,7 @@ if state ~= 'in-progress' then
 end
 local spent = call('HMGET', key, 'errors', 'losses', 'max')
 local errors, losses = tonumber(spent[1]) or 0, tonumber(spent[2]) or 0
-local code, is_over = ARGV[8], class == 'permanent' or ARGV[13] == 'failed'
+local code, is_over = ARGV[8], class == 'permanent' or ARGV[14] == 'failed'
 if class == 'transient' then
     errors = errors + 1
     is_over = is_over or errors >= tonumber(spent[3])
@@ -30,14 +32,13 @@ elseif class == 'loss' then
 end
 local now = clock()
 call('HSET', key, 'state', is_over and 'failed' or 'retrying', 'errors', errors, 'losses', losses,
-     'code', code, 'detail', ARGV[9], 'input', 1)
+     'code', code, 'detail', ARGV[9])
 if is_over then
-    call('SET', 'in:' .. id, ARGV[12], 'PX', retention)
-    call('HSET', key, 'finished', now)
+    call('HSET', key, 'finished', now, 'input', input_keep(id, ARGV[13], now, retention, ARGV[12]))
     close(id, kind, state, 'failed', retention, r[4], r[5])
     return 'failed'
 end
-call('SET', 'in:' .. id, ARGV[12])
-call('HSET', key, 'next', now + ARGV[10])
+call('SET', 'in:' .. id, ARGV[13])
+call('HSET', key, 'next', now + ARGV[10], 'input', 1)
 call('ZADD', 'ix:' .. kind, WAITING + now + ARGV[10], id)
 return 'retrying'

@@ -20,7 +20,8 @@
 --                   watch     1: publish the id on millrace:ended at the end
 --                   pulled    1: was handed out before a Redis loss, not again
 --                   A hash without state is no record, only such a mark.
---   in:ID           packed message (docs/protocol.md) while retrying or failed
+--   in:ID           packed message (docs/protocol.md) while retrying, or while failed and within the bound
+--   kept            zset of ID|BYTES of the failed jobs' in:, by the time it expires; kept:bytes their sum
 --   out:ID          result bytes of a completed job, when they are more than 64
 --   idem:KEY        id of the job made under this Idempotency-Key
 --   ix:KIND         zset of the ids that are counted and have not ended: pending by queued,
@@ -68,6 +69,52 @@ local function close(id, kind, from, state, retention, idem, watch)
     if watch then
         call('PUBLISH', 'millrace:ended', id)
     end
+end
+
+-- Takes n bytes from the sum of kept inputs; a sum of none is 0, whatever it was.
+local function kept_less(n)
+    if call('EXISTS', 'kept') == 0 then
+        call('DEL', 'kept:bytes')
+    elseif n > 0 then
+        call('DECRBY', 'kept:bytes', n)
+    end
+end
+
+-- Forgets up to count inputs that have expired: an expiry runs no script.
+local function kept_trim(now, count)
+    local gone = call('ZRANGEBYSCORE', 'kept', '-inf', now, 'LIMIT', 0, count)
+    local bytes = 0
+    for _, entry in ipairs(gone) do
+        bytes = bytes + string.match(entry, '%d+$')
+        call('ZREM', 'kept', entry)
+    end
+    if #gone > 0 then
+        kept_less(bytes)
+    end
+end
+
+-- No input any more, or elsewhere from now on: forgets in:ID and what it counted for.
+local function input_drop(id)
+    local bytes = call('STRLEN', 'in:' .. id)
+    call('DEL', 'in:' .. id)
+    if bytes > 0 and call('ZREM', 'kept', id .. '|' .. bytes) == 1 then
+        kept_less(bytes)
+    end
+end
+
+-- Keeps the message of a failed job for a retry by a person, if all that is kept
+-- stays within bound. Returns 1 when it is kept, else 0: what `input` says.
+local function input_keep(id, packed, now, retention, bound)
+    input_drop(id)
+    kept_trim(now, 100)
+    if (tonumber(call('GET', 'kept:bytes')) or 0) + #packed > tonumber(bound) then
+        return 0
+    end
+    call('SET', 'in:' .. id, packed, 'PX', retention)
+    if call('ZADD', 'kept', now + retention, id .. '|' .. #packed) == 1 then
+        call('INCRBY', 'kept:bytes', #packed)
+    end
+    return 1
 end
 
 -- Makes a lost record again, counted, in this state, with its score in ix:. A mark (pulled) survives.
@@ -126,7 +173,7 @@ local function hold(id, fence, claimed, born, wins)
         elseif state == 'failed' then
             call('HINCRBY', 'count', 'failed:' .. r[3], -1)
         end
-        call('DEL', 'in:' .. id)
+        input_drop(id)
         call('HSET', key, 'state', 'in-progress', 'attempt', b.attempt, 'input', 0)
         call('ZADD', 'ix:' .. r[3], RUNNING + b.started, id)
     end

@@ -2,7 +2,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- overdue(epoch, name, retention): the leader puts retrying jobs that are more
 -- than 60 s late, whose rung message was thus lost, into the outbox: again each
--- 60 s while they stay so. It also forgets what expired without being pulled.
+-- 60 s while they stay so. It also forgets what expired
+-- without being pulled or retried.
 if not call('SET', 'leader', ARGV[2], 'NX', 'PX', 3000) then
     if call('GET', 'leader') ~= ARGV[2] then
         return 'ok'
@@ -10,6 +11,7 @@ if not call('SET', 'leader', ARGV[2], 'NX', 'PX', 3000) then
     call('PEXPIRE', 'leader', 3000)
 end
 local now = clock()
+kept_trim(now, 1000)
 for _, field in ipairs(call('HKEYS', 'count')) do
     local kind = string.match(field, '^accepted:(.*)$')
     if kind then

@@ -1,7 +1,8 @@
 #!lua
 -- SPDX-License-Identifier: Apache-2.0
--- retry(epoch, id[, fence]): a failed job again, through the outbox. A replay
--- names the fence of the failure it had answered. Refuses when memory is full.
+-- retry(epoch, id[, fence]): a failed job again, through the outbox, with nothing
+-- of the failed attempt but its number and its fence. A replay names the fence of
+-- the failure it had answered. Refuses when memory is full.
 local id = ARGV[2]
 local key = 'job:' .. id
 local r = call('HMGET', key, 'state', 'kind', 'idem', 'fence')
@@ -17,11 +18,12 @@ if call('EXISTS', 'in:' .. id) == 0 then
 end
 local now = clock()
 outbox_drop(id)
-call('RENAME', 'in:' .. id, 'ob:' .. id)
+call('COPY', 'in:' .. id, 'ob:' .. id)
 call('PERSIST', 'ob:' .. id)
+input_drop(id)
 outbox_add(id, now)
 call('HSET', key, 'state', 'pending', 'errors', 0, 'losses', 0, 'queued', now, 'input', 0)
-call('HDEL', key, 'finished')
+call('HDEL', key, 'finished', 'owner', 'lease', 'started', 'away', 'progress', 'code', 'detail', 'next')
 call('PERSIST', key)
 if r[3] and call('GET', 'idem:' .. r[3]) == id then
     call('PERSIST', 'idem:' .. r[3])
