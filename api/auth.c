@@ -15,7 +15,7 @@
 #define HEX_BYTES 64
 
 struct auth {
-    int    count;
+    int count;
     char (*hashes)[HEX_BYTES + 1]; /* owned, lower-case hex */
 };
 

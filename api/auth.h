@@ -20,7 +20,7 @@ bool auth_allows(const struct auth *a, const char *authorization);
 
 /* SHA-256 of parts, in lower-case hex with a NUL. */
 struct digest_part {
-    const void *bytes;
+    const void   *bytes;
     unsigned long len;
 };
 void digest_hex(const struct digest_part *parts, int count, char out[65]);

@@ -18,31 +18,31 @@ struct relay;     /* relay.c: outbox to broker */
 struct depths;    /* stats.c: queue lengths as the broker tells them */
 
 struct gateway {
-    uv_loop_t       *loop;
-    struct settings  settings;
-    struct metrics  *metrics;
-    struct store    *store;
-    struct broker   *broker;
-    struct http     *http;
-    struct http     *metrics_http; /* NULL without a port of its own */
-    struct auth     *auth;         /* NULL without keys */
+    uv_loop_t        *loop;
+    struct settings   settings;
+    struct metrics   *metrics;
+    struct store     *store;
+    struct broker    *broker;
+    struct http      *http;
+    struct http      *metrics_http; /* NULL without a port of its own */
+    struct auth      *auth;         /* NULL without keys */
     struct longpolls *longpolls;
-    struct relay    *relay;
-    struct depths   *depths;
-    bool             is_stopping;
-    int              submits;      /* under way: an end waits for them */
-    struct series   *accepted[KIND_COUNT];
-    struct series   *held[KIND_COUNT];
+    struct relay     *relay;
+    struct depths    *depths;
+    bool              is_stopping;
+    int               submits; /* under way: an end waits for them */
+    struct series    *accepted[KIND_COUNT];
+    struct series    *held[KIND_COUNT];
 };
 
 extern const struct route gateway_routes[];
 extern const struct route metrics_routes[]; /* of the metrics port */
 
 /* Handlers, by the file that holds them. */
-extern const struct handler submit_handler;                            /* submit.c */
-extern const struct handler job_get_handler, job_cancel_handler, job_retry_handler; /* jobs.c */
-extern const struct handler result_handler;                            /* result.c */
-extern const struct handler pull_handler;                              /* pull.c */
+extern const struct handler submit_handler;                                                  /* submit.c */
+extern const struct handler job_get_handler, job_cancel_handler, job_retry_handler;          /* jobs.c */
+extern const struct handler result_handler;                                                  /* result.c */
+extern const struct handler pull_handler;                                                    /* pull.c */
 extern const struct handler stats_handler, metrics_handler, healthz_handler, readyz_handler; /* stats.c */
 
 /* record_json.c: appends the record as clients see it. */

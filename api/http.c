@@ -22,9 +22,9 @@
 #include "api/auth.h"
 #include "common/clock.h"
 
-#define CONNECTION_BYTES 32768      /* per connection: head and the piece of body under way */
+#define CONNECTION_BYTES 32768        /* per connection: head and the piece of body under way */
 #define DROPPED_BYTES_MAX (64u << 20) /* of a body behind its answer, then the connection is cut */
-#define HEAD_SLACK_MS 30000 /* a head takes at most this and the idle time, a body this and its length at */
+#define HEAD_SLACK_MS 30000           /* a head takes at most this and the idle time, a body this and its length at */
 #define BODY_BYTES_PER_MS 16
 
 /* ---- routing ----------------------------------------------------------- */
@@ -50,8 +50,8 @@ static bool path_matches(const char *pattern, const char *path, const char **seg
 }
 
 /* The row for method and path, or NULL with the methods that the path takes in allow ("" : no such path). */
-static const struct route *route_find(const struct route *routes, const char *method, const char *path,
-                                      char **segment, char allow[static 64])
+static const struct route *route_find(const struct route *routes, const char *method, const char *path, char **segment,
+                                      char allow[static 64])
 {
     const char *wanted = !strcmp(method, "HEAD") ? "GET" : method;
 
@@ -172,9 +172,9 @@ static bool answers_at_once(const struct request *r)
 {
     const char *encoding = request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
 
-    return r->is_answered && (request_header(r, MHD_HTTP_HEADER_EXPECT) ||
-                              (encoding && strcasecmp(encoding, "chunked") != 0) ||
-                              request_body_length(r) > DROPPED_BYTES_MAX);
+    return r->is_answered &&
+           (request_header(r, MHD_HTTP_HEADER_EXPECT) || (encoding && strcasecmp(encoding, "chunked") != 0) ||
+            request_body_length(r) > DROPPED_BYTES_MAX);
 }
 
 static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, const char *path, const char *method,
@@ -324,8 +324,7 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
         MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
-        MHD_OPTION_END);
+        (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_END);
     if (!h->daemon) {
         free(h);
         return fault_set(why, ERR_CONFIG, "cannot listen on %.60s port %d: is the port taken, or the address not here?",

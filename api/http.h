@@ -30,10 +30,10 @@ struct metrics;
 struct auth;
 
 struct handler {
-    void (*start)(struct request *r);                                 /* may be NULL */
-    void (*body)(struct request *r, const char *bytes, size_t len);   /* NULL: the body is dropped */
-    void (*end)(struct request *r);                                   /* NULL only if start always answers */
-    void (*gone)(struct request *r);                                  /* may be NULL */
+    void (*start)(struct request *r);                               /* may be NULL */
+    void (*body)(struct request *r, const char *bytes, size_t len); /* NULL: the body is dropped */
+    void (*end)(struct request *r);                                 /* NULL only if start always answers */
+    void (*gone)(struct request *r);                                /* may be NULL */
 };
 
 /* One row per method and path. A segment "*" matches any one segment, whose
@@ -48,18 +48,17 @@ struct route {
 };
 
 struct http_config {
-    const char         *listen;          /* address, v4 or v6, borrowed */
-    int                 port;            /* 0: any */
+    const char         *listen; /* address, v4 or v6, borrowed */
+    int                 port;   /* 0: any */
     int                 connections_max;
     int                 idle_s;
-    const struct route *routes;          /* ends with method NULL, borrowed */
-    struct gateway     *gateway;         /* handed to handlers by request_gateway */
-    struct metrics     *metrics;         /* NULL: requests are not counted */
-    const struct auth  *auth;            /* NULL: no keys */
+    const struct route *routes;  /* ends with method NULL, borrowed */
+    struct gateway     *gateway; /* handed to handlers by request_gateway */
+    struct metrics     *metrics; /* NULL: requests are not counted */
+    const struct auth  *auth;    /* NULL: no keys */
 };
 
-enum err http_start(uv_loop_t *loop, const struct http_config *config, struct http **out,
-                    struct fault *why) MUST_CHECK;
+enum err http_start(uv_loop_t *loop, const struct http_config *config, struct http **out, struct fault *why) MUST_CHECK;
 int      http_port(const struct http *h);
 
 /* No new connections; those that are there get one more answer each. */

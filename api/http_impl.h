@@ -23,19 +23,19 @@ struct route_counts {
 };
 
 struct http {
-    struct MHD_Daemon   *daemon;
-    struct http_config   config;
-    uv_poll_t            poll;
-    uv_check_t           check;
-    uv_idle_t            busy; /* active while there is more to do: the loop then does not sleep */
-    uv_timer_t           tick; /* idle connections are found by running now and then */
-    bool                 is_dirty;
-    bool                 is_quiet;   /* quiesced: each answer closes its connection */
-    bool                 is_refusing;
-    int                  open_handles;
-    int                  epoll_fd;
-    struct connection   *connections;
-    struct route_counts  counts[ROUTES_MAX + 1]; /* the last: no route */
+    struct MHD_Daemon  *daemon;
+    struct http_config  config;
+    uv_poll_t           poll;
+    uv_check_t          check;
+    uv_idle_t           busy; /* active while there is more to do: the loop then does not sleep */
+    uv_timer_t          tick; /* idle connections are found by running now and then */
+    bool                is_dirty;
+    bool                is_quiet; /* quiesced: each answer closes its connection */
+    bool                is_refusing;
+    int                 open_handles;
+    int                 epoll_fd;
+    struct connection  *connections;
+    struct route_counts counts[ROUTES_MAX + 1]; /* the last: no route */
 };
 
 /* One client's connection: how long it has been delivering the present request. */
@@ -59,7 +59,7 @@ struct request {
     bool                   has_ended;   /* end was called */
     bool                   is_answered; /* response is set */
     bool                   is_suspended;
-    bool                   is_queued;   /* response was handed to libmicrohttpd */
+    bool                   is_queued; /* response was handed to libmicrohttpd */
     int                    status;
     struct MHD_Response   *response;
     uint64_t               dropped_bytes;

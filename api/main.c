@@ -56,8 +56,8 @@ static const struct store_events  store_events = {NULL, on_ended, on_missed};
 static enum err check_exposure(const struct settings *s, struct fault *why)
 {
     struct in_addr v4;
-    bool           is_loopback = !strcmp(s->listen, "::1") ||
-                       (inet_pton(AF_INET, s->listen, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
+    bool           is_loopback =
+        !strcmp(s->listen, "::1") || (inet_pton(AF_INET, s->listen, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 
     if (is_loopback || *s->api_key_file || s->insecure)
         return ERR_OK;
@@ -105,8 +105,8 @@ static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
 {
     static const char        *names[KIND_COUNT];
     const struct settings    *s = &gw->settings;
-    const struct store_config store = {s->redis_url, s->retention_s * 1000, 0, s->attempts_max, s->losses_max,
-                                       s->kept_max};
+    const struct store_config store = {s->redis_url,    s->retention_s * 1000, 0,
+                                       s->attempts_max, s->losses_max,         s->kept_max};
     struct broker_config      broker = {.url = s->amqp_url,
                                         .name = "millrace-api",
                                         .kinds = names,

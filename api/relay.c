@@ -16,14 +16,14 @@
 #include "common/log.h"
 
 #define BATCH 64
-#define ROUND_MS 1000    /* others fill the outbox, too */
+#define ROUND_MS 1000 /* others fill the outbox, too */
 #define OVERDUE_MS 10000
 
 struct relay {
     struct gateway *gw;
     uv_timer_t      timer;
-    bool            is_busy;    /* a round is under way */
-    bool            is_wanted;  /* another one as soon as it ends */
+    bool            is_busy;   /* a round is under way */
+    bool            is_wanted; /* another one as soon as it ends */
     bool            is_stopped;
     int             outstanding; /* of this round */
     int             confirmed;

@@ -140,8 +140,8 @@ static void set_gauge(struct metrics *m, enum metric id, const char *labels, dou
 /* One histogram of the fleet: {"0":n, .., "sum":seconds}, an entry per bucket. */
 static void set_histogram(struct metrics *m, enum metric id, const char *kind, json_t *samples)
 {
-    double      buckets[METRICS_BUCKETS + 1] = {0};
-    char        labels[64], name[16];
+    double buckets[METRICS_BUCKETS + 1] = {0};
+    char   labels[64], name[16];
 
     for (int i = 0; i <= METRICS_BUCKETS; i++) {
         snprintf(name, sizeof name, "%d", i);

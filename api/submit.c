@@ -29,8 +29,8 @@ struct submit {
     struct form            *form;       /* owned: multipart around a raw input */
     int                     form_files;
     struct buf              input;
-    struct msg             *msg;        /* owned */
-    bool                    is_held;    /* in the outbox, not confirmed */
+    struct msg             *msg;     /* owned */
+    bool                    is_held; /* in the outbox, not confirmed */
 };
 
 /* ---- the head ----------------------------------------------------------- */

@@ -26,7 +26,7 @@ struct row {
 };
 
 static const struct row rows[] = {
-#define SETTING(who, field, type, name, min, max, def, unit, sentence) \
+#define SETTING(who, field, type, name, min, max, def, unit, sentence)                                                 \
     {who, type, name, min, max, def, unit, sentence, offsetof(struct settings, field)},
 #include "common/settings.def"
 #undef SETTING
@@ -80,15 +80,15 @@ static enum err refuse(const struct row *row, const char *text, struct fault *wh
 {
     switch (row->type) {
     case TEXT:
-        return fault_set(why, ERR_CONFIG, "%s takes %lld to %lld characters, not %zu", row->name,
-                         (long long)row->min, (long long)row->max, strlen(text));
+        return fault_set(why, ERR_CONFIG, "%s takes %lld to %lld characters, not %zu", row->name, (long long)row->min,
+                         (long long)row->max, strlen(text));
     case CHOICE:
         return fault_set(why, ERR_CONFIG, "%s is '%.40s'; it takes one of %s", row->name, text, row->unit);
     case BOOL:
         return fault_set(why, ERR_CONFIG, "%s is '%.40s'; it takes 0 or 1", row->name, text);
     default:
-        return fault_set(why, ERR_CONFIG, "%s is '%.40s'; it takes a whole number of %s from %lld to %lld",
-                         row->name, text, row->unit, (long long)row->min, (long long)row->max);
+        return fault_set(why, ERR_CONFIG, "%s is '%.40s'; it takes a whole number of %s from %lld to %lld", row->name,
+                         text, row->unit, (long long)row->min, (long long)row->max);
     }
 }
 

@@ -38,8 +38,8 @@ enum err config_load(struct settings *out, struct fault *why) MUST_CHECK;
  * argument but those in extra ("--once"), a NULL-terminated list with a
  * sentence behind each name. Returns -1 to go on, or the exit status. found:
  * bit i is set when extra[2 * i] was given. */
-int config_arguments(int argc, char **argv, enum program who, const char *purpose,
-                     const char *const *extra, unsigned *found);
+int config_arguments(int argc, char **argv, enum program who, const char *purpose, const char *const *extra,
+                     unsigned *found);
 
 /* Logs each setting of who once, passwords in URLs hidden. */
 void config_log(const struct settings *s, enum program who);

@@ -7,10 +7,10 @@
 #include <string.h>
 
 struct err_row {
-    const char    *code;
-    int            http;
+    const char *code;
+    int         http;
     enum err_class class;
-    const char    *sentence;
+    const char *sentence;
 };
 
 static const struct err_row rows[ERR_COUNT] = {
@@ -32,10 +32,10 @@ enum err fault_set(struct fault *why, enum err err, const char *fmt, ...)
     return err;
 }
 
-const char *err_code(enum err err) { return rows[err].code; }
-int err_http(enum err err) { return rows[err].http; }
+const char    *err_code(enum err err) { return rows[err].code; }
+int            err_http(enum err err) { return rows[err].http; }
 enum err_class err_class(enum err err) { return rows[err].class; }
-const char *err_sentence(enum err err) { return rows[err].sentence; }
+const char    *err_sentence(enum err err) { return rows[err].sentence; }
 
 enum err err_from_code(const char *code)
 {

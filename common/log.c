@@ -36,8 +36,8 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
     if (!log_wants(level))
         return;
     wall_format(wall_ms(), when);
-    n = snprintf(line, sizeof line - 1, "%s %s %s[%d] %s ", when, level_names[level],
-                 log_state.program, (int)getpid(), event);
+    n = snprintf(line, sizeof line - 1, "%s %s %s[%d] %s ", when, level_names[level], log_state.program, (int)getpid(),
+                 event);
     len = (size_t)n < sizeof line - 1 ? (size_t)n : sizeof line - 2;
     va_start(args, fmt);
     n = vsnprintf(line + len, sizeof line - 1 - len, fmt, args);

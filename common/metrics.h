@@ -30,8 +30,8 @@ void            metrics_free(struct metrics *m); /* accepts NULL */
  * `route="/jobs",code="202"`, "" for none. Keep the pointer on hot paths. */
 struct series *metrics_series(struct metrics *m, enum metric id, const char *labels);
 
-void series_add(struct series *s, double amount);     /* counter */
-void series_set(struct series *s, double value);      /* gauge, or a counter kept elsewhere */
+void series_add(struct series *s, double amount);      /* counter */
+void series_set(struct series *s, double value);       /* gauge, or a counter kept elsewhere */
 void series_observe(struct series *s, double seconds); /* histogram */
 
 /* Replaces a histogram's contents by sums kept elsewhere: buckets[i] counts the

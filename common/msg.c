@@ -107,12 +107,10 @@ static bool unpack_fields(json_t *line, struct msg *m, int64_t *body_len)
         free(m->params);
         m->params = xstrdup(params);
     }
-    return unpack_text(line, "id", m->id, sizeof m->id) &&
-           unpack_text(line, "kind", m->kind, sizeof m->kind) &&
+    return unpack_text(line, "id", m->id, sizeof m->id) && unpack_text(line, "kind", m->kind, sizeof m->kind) &&
            unpack_text(line, "content_type", m->content_type, sizeof m->content_type) &&
-           unpack_text(line, "copy", m->copy, sizeof m->copy) &&
-           unpack_integer(line, "epoch", &m->epoch) && unpack_integer(line, "attempt", &m->attempt) &&
-           unpack_integer(line, "created", &m->created_ms) &&
+           unpack_text(line, "copy", m->copy, sizeof m->copy) && unpack_integer(line, "epoch", &m->epoch) &&
+           unpack_integer(line, "attempt", &m->attempt) && unpack_integer(line, "created", &m->created_ms) &&
            unpack_integer(line, "deadline", &m->deadline_ms) &&
            unpack_text(line, "idempotency", m->idempotency, sizeof m->idempotency) &&
            unpack_text(line, "digest", m->digest, sizeof m->digest) &&

@@ -23,20 +23,20 @@
 
 /* Filled in by its maker, and only read once it has been handed to broker_publish. */
 struct msg {
-    int     refs;               /* msg_ref and msg_free alone touch it */
-    char    id[JOB_ID_BYTES];   /* "" when the message had no usable message-id */
+    int     refs;             /* msg_ref and msg_free alone touch it */
+    char    id[JOB_ID_BYTES]; /* "" when the message had no usable message-id */
     char    kind[KIND_BYTES];
     char    content_type[CONTENT_TYPE_BYTES];
-    char    copy[COPY_BYTES];   /* new at every publish; "" from a foreign producer */
-    int64_t epoch;              /* of the store, refreshed at each publish; 0: foreign */
-    int64_t attempt;            /* attempts claimed so far, for a record made anew */
-    int64_t created_ms;         /* wall time of the submit */
-    int64_t deadline_ms;        /* wall time after which it must not start; 0: none */
-    char    idempotency[IDEMPOTENCY_BYTES];  /* "" when none */
-    char    digest[65];         /* SHA-256 hex of kind, params and body; "" without a key */
-    char    traceparent[TRACEPARENT_BYTES];  /* W3C trace context, passed on; "" when none */
-    char   *params;             /* owned: JSON object of the kind's parameters, never NULL */
-    void   *body;               /* owned: raw input, NULL when body_len is 0 */
+    char    copy[COPY_BYTES];               /* new at every publish; "" from a foreign producer */
+    int64_t epoch;                          /* of the store, refreshed at each publish; 0: foreign */
+    int64_t attempt;                        /* attempts claimed so far, for a record made anew */
+    int64_t created_ms;                     /* wall time of the submit */
+    int64_t deadline_ms;                    /* wall time after which it must not start; 0: none */
+    char    idempotency[IDEMPOTENCY_BYTES]; /* "" when none */
+    char    digest[65];                     /* SHA-256 hex of kind, params and body; "" without a key */
+    char    traceparent[TRACEPARENT_BYTES]; /* W3C trace context, passed on; "" when none */
+    char   *params;                         /* owned: JSON object of the kind's parameters, never NULL */
+    void   *body;                           /* owned: raw input, NULL when body_len is 0 */
     size_t  body_len;
 };
 

@@ -74,10 +74,10 @@ static enum err refuse(const struct param *p, const char *given, struct fault *w
     const char *space = *p->unit ? " " : "";
 
     if (p->type == PARAM_INT)
-        return fault_set(why, ERR_PARAM, "%s must be a whole number from %.0f to %.0f%s%s, not '%.*s'", p->name,
-                         p->min, p->max, space, p->unit, SHOWN_MAX, given);
-    return fault_set(why, ERR_PARAM, "%s must be a number from %.15g to %.15g%s%s, not '%.*s'", p->name, p->min,
-                     p->max, space, p->unit, SHOWN_MAX, given);
+        return fault_set(why, ERR_PARAM, "%s must be a whole number from %.0f to %.0f%s%s, not '%.*s'", p->name, p->min,
+                         p->max, space, p->unit, SHOWN_MAX, given);
+    return fault_set(why, ERR_PARAM, "%s must be a number from %.15g to %.15g%s%s, not '%.*s'", p->name, p->min, p->max,
+                     space, p->unit, SHOWN_MAX, given);
 }
 
 static bool is_within(const struct param *p, double value) { return value >= p->min && value <= p->max; }
@@ -220,7 +220,8 @@ enum err args_from_json(const struct kind_spec *kind, const char *json, struct a
         e = fault_set(why, ERR_PARAM, "the parameters are not a JSON object: %s", doc ? "another type" : error.text);
         goto out;
     }
-    json_object_foreach(doc, name, value) {
+    json_object_foreach(doc, name, value)
+    {
         e = set_from_json(kind, args, name, value, why);
         if (e)
             goto out;

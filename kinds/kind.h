@@ -21,18 +21,18 @@ enum param_type { PARAM_END, PARAM_INT, PARAM_REAL };
 struct param {
     const char     *name;
     enum param_type type;
-    double          min, max;  /* inclusive; exact for integers up to 2^53 */
+    double          min, max; /* inclusive; exact for integers up to 2^53 */
     bool            is_required;
-    double          fallback;  /* when absent and not required; NAN: stays absent */
-    const char     *unit;      /* "" when it is a plain count */
-    const char     *help;      /* one sentence */
+    double          fallback; /* when absent and not required; NAN: stays absent */
+    const char     *unit;     /* "" when it is a plain count */
+    const char     *help;     /* one sentence */
 };
 
 #define PARAMS_MAX 16
 
 /* Values in the order of kind_param: the kind's own rows, then the common ones. */
 struct args {
-    double  real[PARAMS_MAX];   /* NAN: absent */
+    double  real[PARAMS_MAX];    /* NAN: absent */
     int64_t integer[PARAMS_MAX]; /* of PARAM_INT rows */
 };
 
@@ -58,9 +58,9 @@ struct rendering {
 struct kind_spec {
     const char             *name;
     const char             *help;
-    const struct param     *params;     /* ends with PARAM_END */
-    const struct intake    *intakes;    /* ends with a row whose begin is NULL; none fits: raw bytes */
-    const struct rendering *renderings; /* first is the default; ends with content_type NULL */
+    const struct param     *params;      /* ends with PARAM_END */
+    const struct intake    *intakes;     /* ends with a row whose begin is NULL; none fits: raw bytes */
+    const struct rendering *renderings;  /* first is the default; ends with content_type NULL */
     const char             *result_type; /* content type of the raw result */
     bool                    is_pulled;   /* finished jobs are handed out by pullCompleted */
     bool                    takes_body;  /* false: a body is refused, the input is empty */
@@ -101,8 +101,8 @@ int kind_param_find(const struct kind_spec *kind, const char *name);
  * PARAM_INT). Refuses unknown and repeated names: all values start absent
  * (args_init). */
 void     args_init(struct args *args);
-enum err args_set(const struct kind_spec *kind, struct args *args, const char *name,
-                  const char *text, struct fault *why) MUST_CHECK;
+enum err args_set(const struct kind_spec *kind, struct args *args, const char *name, const char *text,
+                  struct fault *why) MUST_CHECK;
 
 /* Fills fallbacks, refuses what is required and absent. */
 enum err args_complete(const struct kind_spec *kind, struct args *args, struct fault *why) MUST_CHECK;

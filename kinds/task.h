@@ -11,9 +11,9 @@
 
 struct task {
     const struct args *args;
-    const void        *input;      /* borrowed, 64-byte aligned, read only */
+    const void        *input; /* borrowed, 64-byte aligned, read only */
     size_t             input_len;
-    void              *output;     /* borrowed, 64-byte aligned: room for output_max bytes */
+    void              *output; /* borrowed, 64-byte aligned: room for output_max bytes */
     size_t             output_max;
     size_t             output_len; /* set by run */
     int                threads;    /* CPUs this task may use, >= 1 */

@@ -23,8 +23,8 @@ CONNECTIONS = 64
 def run(name, *args, meter=None, env=None):
     """The JSON line of a program of ours; with a meter, "cpu": {role: seconds} of what it drove."""
     with tempfile.TemporaryFile() as errors:
-        program = subprocess.Popen([built(name), *map(str, args)], env={**clean_environment(), **(env or {})}, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=errors, text=True)
+        program = subprocess.Popen([built(name), *map(str, args)], env={**clean_environment(), **(env or {})},
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True)
         guard = threading.Timer(RUN_SECONDS, program.kill)
         guard.start()
         try:

@@ -293,23 +293,46 @@ static void read_options(struct options *o, int argc, char **argv)
 
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
         switch (name) {
-        case 'm': o->mode = optarg; break;
-        case 'u': o->url = optarg; break;
-        case 't': o->is_quorum = read_type(optarg); break;
-        case 'b': o->bytes = tool_number("--bytes", optarg, 1, 1 << 24); break;
-        case 's': o->ms = tool_number("--ms", optarg, 1, 600000); break;
-        case 'j': o->jobs = tool_number("--jobs", optarg, 1, 100000000); break;
-        case 'w': o->window = tool_number("--window", optarg, 1, WINDOW_MAX / 2); break;
-        case 'c': o->consumers = tool_number("--consumers", optarg, 1, CONSUMERS_MAX); break;
-        default: exit(2);
+        case 'm':
+            o->mode = optarg;
+            break;
+        case 'u':
+            o->url = optarg;
+            break;
+        case 't':
+            o->is_quorum = read_type(optarg);
+            break;
+        case 'b':
+            o->bytes = tool_number("--bytes", optarg, 1, 1 << 24);
+            break;
+        case 's':
+            o->ms = tool_number("--ms", optarg, 1, 600000);
+            break;
+        case 'j':
+            o->jobs = tool_number("--jobs", optarg, 1, 100000000);
+            break;
+        case 'w':
+            o->window = tool_number("--window", optarg, 1, WINDOW_MAX / 2);
+            break;
+        case 'c':
+            o->consumers = tool_number("--consumers", optarg, 1, CONSUMERS_MAX);
+            break;
+        default:
+            exit(2);
         }
     }
 }
 
 int main(int argc, char **argv)
 {
-    struct options o = {.mode = "publish", .url = "amqp://guest:guest@127.0.0.1:5672/%2F", .is_quorum = true,
-                        .bytes = 256, .ms = 3000, .jobs = 10000, .window = 64, .consumers = 2};
+    struct options o = {.mode = "publish",
+                        .url = "amqp://guest:guest@127.0.0.1:5672/%2F",
+                        .is_quorum = true,
+                        .bytes = 256,
+                        .ms = 3000,
+                        .jobs = 10000,
+                        .window = 64,
+                        .consumers = 2};
 
     read_options(&o, argc, argv);
     if (strcmp(o.mode, "purge") == 0) {

@@ -25,10 +25,10 @@
 enum frame_type { FRAME_HELLO = 1, FRAME_READY, FRAME_JOB, FRAME_DONE };
 
 struct frame_hello {
-    uint32_t type;         /* FRAME_HELLO */
-    uint32_t threads;      /* CPUs per task */
-    uint64_t inline_max;   /* bytes of largest input; the output may be a page more */
-    uint64_t memory_max;   /* data memory limit in bytes */
+    uint32_t type;       /* FRAME_HELLO */
+    uint32_t threads;    /* CPUs per task */
+    uint64_t inline_max; /* bytes of largest input; the output may be a page more */
+    uint64_t memory_max; /* data memory limit in bytes */
 };
 
 struct frame_ready {
@@ -37,15 +37,15 @@ struct frame_ready {
 };
 
 struct frame_job {
-    uint32_t    type;      /* FRAME_JOB */
-    uint32_t    kind;      /* enum kind_id */
+    uint32_t    type; /* FRAME_JOB */
+    uint32_t    kind; /* enum kind_id */
     uint64_t    input_len;
     struct args args;
 };
 
 struct frame_done {
-    uint32_t     type;     /* FRAME_DONE */
-    uint32_t     err;      /* enum err; why.err the same */
+    uint32_t     type; /* FRAME_DONE */
+    uint32_t     err;  /* enum err; why.err the same */
     uint64_t     output_len;
     struct fault why;
 };
@@ -60,6 +60,9 @@ static inline uint64_t frame_room(uint64_t bytes) { return (bytes + FRAME_PAGE -
 static inline uint64_t frame_input_at(void) { return FRAME_PAGE; }
 static inline uint64_t frame_output_at(uint64_t inline_max) { return FRAME_PAGE + frame_room(inline_max); }
 static inline uint64_t frame_output_max(uint64_t inline_max) { return frame_room(inline_max) + FRAME_PAGE; }
-static inline uint64_t frame_map_bytes(uint64_t inline_max) { return frame_output_at(inline_max) + frame_output_max(inline_max); }
+static inline uint64_t frame_map_bytes(uint64_t inline_max)
+{
+    return frame_output_at(inline_max) + frame_output_max(inline_max);
+}
 
 #endif

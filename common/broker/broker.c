@@ -37,9 +37,8 @@ static void free_broker(struct broker *b)
     free(b);
 }
 
-enum err broker_start(uv_loop_t *loop, const struct broker_config *config,
-                      const struct broker_events *events, void *ctx, struct broker **out,
-                      struct fault *why)
+enum err broker_start(uv_loop_t *loop, const struct broker_config *config, const struct broker_events *events,
+                      void *ctx, struct broker **out, struct fault *why)
 {
     struct broker *b = xcalloc(1, sizeof *b);
     enum err       e;
@@ -94,8 +93,8 @@ void broker_stop(struct broker *b)
 
 /* ---- calls ---- */
 
-void broker_publish(struct broker *b, struct msg *m, enum broker_target to, int rung,
-                    int64_t deadline_ms, broker_publish_fn *done, void *ctx)
+void broker_publish(struct broker *b, struct msg *m, enum broker_target to, int rung, int64_t deadline_ms,
+                    broker_publish_fn *done, void *ctx)
 {
     struct request *r = xcalloc(1, sizeof *r);
 

@@ -42,9 +42,9 @@ enum broker_target {
 /* One unacknowledged message. channel and generation name the channel that
  * delivered it: an ack after that channel's end has no effect and does no harm. */
 struct delivery {
-    struct msg  *msg;  /* owned by the delivery */
-    struct fault bad;  /* err != ERR_OK: properties or headers that make no job */
-    uint64_t     tag;  /* delivery tag */
+    struct msg  *msg; /* owned by the delivery */
+    struct fault bad; /* err != ERR_OK: properties or headers that make no job */
+    uint64_t     tag; /* delivery tag */
     uint64_t     generation;
     int          channel;
     int          kind; /* index of the queue's kind */
@@ -72,20 +72,19 @@ struct broker_events {
 };
 
 struct broker_config {
-    const char        *url;          /* amqp://user:pass@host:port/vhost, borrowed */
-    const char        *name;         /* connection name shown by the broker, borrowed */
-    const char *const *kinds;        /* names; the queue of kind i is millrace.<kinds[i]> */
+    const char        *url;   /* amqp://user:pass@host:port/vhost, borrowed */
+    const char        *name;  /* connection name shown by the broker, borrowed */
+    const char *const *kinds; /* names; the queue of kind i is millrace.<kinds[i]> */
     int                kind_count;
-    bool               is_quorum;    /* queue type of the whole topology */
+    bool               is_quorum; /* queue type of the whole topology */
     int                heartbeat_s;
-    int                channels;     /* consuming channels, numbered from 0; 0: no consuming connection */
+    int                channels; /* consuming channels, numbered from 0; 0: no consuming connection */
 };
 
 /* Starts the first connects. events and the strings in config
  * are borrowed until broker_stop. ERR_CONFIG when the URL cannot be read. */
-enum err broker_start(uv_loop_t *loop, const struct broker_config *config,
-                      const struct broker_events *events, void *ctx, struct broker **out,
-                      struct fault *why) MUST_CHECK;
+enum err broker_start(uv_loop_t *loop, const struct broker_config *config, const struct broker_events *events,
+                      void *ctx, struct broker **out, struct fault *why) MUST_CHECK;
 
 /* Says goodbye to the broker, so that acks made before arrive (half a second at
  * most, also when it hangs), and frees b, its handles with the loop's next turn.
@@ -100,8 +99,8 @@ typedef void broker_publish_fn(void *ctx, enum broker_outcome outcome);
  * called once, on the loop, never from inside this call, at the latest after
  * deadline_ms.
  * rung: for BROKER_TO_DELAY, else ignored. */
-void broker_publish(struct broker *b, struct msg *m, enum broker_target to, int rung,
-                    int64_t deadline_ms, broker_publish_fn *done, void *ctx);
+void broker_publish(struct broker *b, struct msg *m, enum broker_target to, int rung, int64_t deadline_ms,
+                    broker_publish_fn *done, void *ctx);
 
 /* Puts a consumer (prefetch 1) on the idle channel. */
 void broker_consume(struct broker *b, int channel, int kind);

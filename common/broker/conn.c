@@ -22,13 +22,13 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define CONNECT_MS 5000     /* also for the login */
-#define TOPOLOGY_MS 30000   /* the first declare of many quorum queues takes its time */
-#define STABLE_MS 10000     /* a connection that lived so long begins its backoff anew */
+#define CONNECT_MS 5000   /* also for the login */
+#define TOPOLOGY_MS 30000 /* the first declare of many quorum queues takes its time */
+#define STABLE_MS 10000   /* a connection that lived so long begins its backoff anew */
 #define BACKOFF_BASE_MS 50
 #define BACKOFF_CAP_MS 3000
-#define GOODBYE_MS 400      /* for the broker's answer to connection.close */
-#define SILENCE_MS 15000    /* TCP_USER_TIMEOUT: written, but not taken by the peer */
+#define GOODBYE_MS 400   /* for the broker's answer to connection.close */
+#define SILENCE_MS 15000 /* TCP_USER_TIMEOUT: written, but not taken by the peer */
 
 struct lookup {
     uv_getaddrinfo_t request; /* first */

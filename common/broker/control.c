@@ -131,9 +131,9 @@ static void on_answer(struct conn *c, const struct frame *f)
 
 static void on_close(struct conn *c, const amqp_channel_close_t *close)
 {
-    struct control       *k = &c->control;
+    struct control         *k = &c->control;
     amqp_channel_close_ok_t ok = {0};
-    char                  what[QUEUE_NAME_BYTES + 16];
+    char                    what[QUEUE_NAME_BYTES + 16];
 
     if (k->job == CONTROL_TOPOLOGY) {
         topology_describe(c->b, k->answered, what);

@@ -13,10 +13,10 @@
 #include <sys/socket.h>
 
 #define HEAD_BYTES 7
-#define METHOD_ROOM 8192         /* the longest of ours is start-ok: names, a password */
-#define IN_BYTES 16384           /* to begin with; a longer frame makes it grow */
-#define OUT_KEPT_BYTES 262144    /* a larger buffer is given back once it is empty */
-#define READS_PER_TURN 16        /* a flood of one connection must not starve the other */
+#define METHOD_ROOM 8192      /* the longest of ours is start-ok: names, a password */
+#define IN_BYTES 16384        /* to begin with; a longer frame makes it grow */
+#define OUT_KEPT_BYTES 262144 /* a larger buffer is given back once it is empty */
+#define READS_PER_TURN 16     /* a flood of one connection must not starve the other */
 
 uint16_t get16(const void *p)
 {
@@ -59,10 +59,7 @@ void put64(void *p, uint64_t value)
     put32((uint8_t *)p + 4, (uint32_t)value);
 }
 
-amqp_bytes_t bytes_of(const char *text)
-{
-    return (amqp_bytes_t){.len = strlen(text), .bytes = (char *)text};
-}
+amqp_bytes_t bytes_of(const char *text) { return (amqp_bytes_t){.len = strlen(text), .bytes = (char *)text}; }
 
 /* Completes the frame whose payload of len bytes was written at HEAD_BYTES
  * behind the end of out. */
@@ -129,8 +126,8 @@ static bool decode(struct conn *c, const char *bytes, size_t size, struct frame 
     const char *payload = bytes + HEAD_BYTES;
     int         status;
 
-    *f = (struct frame){.type = (uint8_t)bytes[0], .channel = get16(bytes + 1),
-                        .payload = {.len = size, .bytes = (char *)payload}};
+    *f = (struct frame){
+        .type = (uint8_t)bytes[0], .channel = get16(bytes + 1), .payload = {.len = size, .bytes = (char *)payload}};
     if ((uint8_t)payload[size] != AMQP_FRAME_END || (f->type == AMQP_FRAME_METHOD && size < 4)) {
         conn_fail(c, "the peer sent a malformed frame");
         return false;
@@ -138,8 +135,8 @@ static bool decode(struct conn *c, const char *bytes, size_t size, struct frame 
     if (f->type != AMQP_FRAME_METHOD)
         return true;
     f->method = get32(payload);
-    status = amqp_decode_method(f->method, &c->pool,
-                                (amqp_bytes_t){.len = size - 4, .bytes = (char *)payload + 4}, &f->decoded);
+    status = amqp_decode_method(f->method, &c->pool, (amqp_bytes_t){.len = size - 4, .bytes = (char *)payload + 4},
+                                &f->decoded);
     if (status < 0) {
         conn_fail(c, "method 0x%08x cannot be decoded: %s", f->method, amqp_error_string2(status));
         return false;

@@ -22,9 +22,9 @@ static amqp_table_entry_t entry_text(const char *key, const char *text)
 void login_on_start(struct conn *c)
 {
     const struct amqp_connection_info *account = &c->b->account;
-    amqp_table_entry_t capabilities[] = {
-        entry_bool("consumer_cancel_notify"), entry_bool("connection.blocked"), entry_bool("basic.nack"),
-        entry_bool("publisher_confirms"), entry_bool("authentication_failure_close"),
+    amqp_table_entry_t                 capabilities[] = {
+                        entry_bool("consumer_cancel_notify"), entry_bool("connection.blocked"),           entry_bool("basic.nack"),
+                        entry_bool("publisher_confirms"),     entry_bool("authentication_failure_close"),
     };
     char                       name[128], response[2048];
     amqp_table_entry_t         properties[4];

@@ -21,9 +21,9 @@
 #define WINDOW_COUNT 256
 #define WINDOW_BYTES (1u << 20)
 #define OUTSTANDING_MAX 4096
-#define OUT_HIGH_BYTES 131072    /* written to the socket before more is encoded */
-#define FIXED_BYTES 512          /* of a message beside body and params, about */
-#define REDECLARE_MS 1000        /* least time between topology rounds for returned messages */
+#define OUT_HIGH_BYTES 131072 /* written to the socket before more is encoded */
+#define FIXED_BYTES 512       /* of a message beside body and params, about */
+#define REDECLARE_MS 1000     /* least time between topology rounds for returned messages */
 
 static struct conn *conn_of(struct broker *b) { return &b->conns[CONN_PUBLISH]; }
 
@@ -269,8 +269,8 @@ static void send_request(struct conn *c, struct request *r)
     }
     address(r, exchange, key);
     if (!frames_publish(c, PUBLISH_CHANNEL, exchange, key, r->msg)) {
-        log_event(LOG_ERROR, "publish-refused", "job=%s reason=\"properties above one frame of %zu bytes\"",
-                  r->msg->id, c->frame_max);
+        log_event(LOG_ERROR, "publish-refused", "job=%s reason=\"properties above one frame of %zu bytes\"", r->msg->id,
+                  c->frame_max);
         give_back(b, r, BROKER_NACKED);
         return;
     }

@@ -36,8 +36,8 @@ static void add_text(struct table *t, const char *key, const char *text)
 
 static void add_int(struct table *t, const char *key, int64_t number)
 {
-    t->entries[t->count++] = (amqp_table_entry_t){
-        .key = bytes_of(key), .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = number}};
+    t->entries[t->count++] =
+        (amqp_table_entry_t){.key = bytes_of(key), .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = number}};
 }
 
 static void add_type(struct table *t, bool is_quorum) { add_text(t, "x-queue-type", is_quorum ? "quorum" : "classic"); }
@@ -45,7 +45,8 @@ static void add_type(struct table *t, bool is_quorum) { add_text(t, "x-queue-typ
 static void declare_queue(struct conn *c, int channel, const char *name, const struct table *t)
 {
     amqp_queue_declare_t declare = {
-        .queue = bytes_of(name), .durable = 1,
+        .queue = bytes_of(name),
+        .durable = 1,
         .arguments = {.num_entries = t->count, .entries = (amqp_table_entry_t *)t->entries}};
 
     frames_method(c, channel, AMQP_QUEUE_DECLARE_METHOD, &declare);
@@ -155,5 +156,8 @@ void topology_describe(const struct broker *b, int step, char out[QUEUE_NAME_BYT
     enum what what = locate(b, step, &rung, name);
 
     snprintf(out, QUEUE_NAME_BYTES + 16, "%s=%s",
-             what == DELAY_EXCHANGE ? "exchange" : what == DELAY_BINDING ? "binding" : "queue", name);
+             what == DELAY_EXCHANGE  ? "exchange"
+             : what == DELAY_BINDING ? "binding"
+                                     : "queue",
+             name);
 }

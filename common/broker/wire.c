@@ -25,8 +25,10 @@ struct header {
     bool             is_optional;   /* left out when "" or 0 */
 };
 
-#define TEXT(field, optional) \
-    {#field, HEADER_TEXT, offsetof(struct msg, field), sizeof((struct msg *)0)->field, optional}
+#define TEXT(field, optional)                                                                                          \
+    {                                                                                                                  \
+#field, HEADER_TEXT, offsetof(struct msg, field), sizeof((struct msg *)0)->field, optional                     \
+    }
 static const struct header headers[] = {
     {"params", HEADER_PARAMS, offsetof(struct msg, params), 0, false},
     TEXT(copy, false),
@@ -72,8 +74,8 @@ bool wire_encode(const struct msg *m, amqp_bytes_t room, size_t *len)
 {
     amqp_table_entry_t      entries[HEADER_COUNT];
     amqp_basic_properties_t p = {
-        ._flags = AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TYPE_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG |
-                  AMQP_BASIC_HEADERS_FLAG,
+        ._flags =
+            AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TYPE_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_HEADERS_FLAG,
         .message_id = bytes_of(m->id),
         .type = bytes_of(m->kind),
         .delivery_mode = AMQP_DELIVERY_PERSISTENT,
@@ -122,16 +124,35 @@ static bool read_int(const amqp_field_value_t *v, int64_t *out)
     int64_t n;
 
     switch (v->kind) {
-    case AMQP_FIELD_KIND_BOOLEAN: n = v->value.boolean != 0; break;
-    case AMQP_FIELD_KIND_I8:      n = v->value.i8; break;
-    case AMQP_FIELD_KIND_U8:      n = v->value.u8; break;
-    case AMQP_FIELD_KIND_I16:     n = v->value.i16; break;
-    case AMQP_FIELD_KIND_U16:     n = v->value.u16; break;
-    case AMQP_FIELD_KIND_I32:     n = v->value.i32; break;
-    case AMQP_FIELD_KIND_U32:     n = v->value.u32; break;
-    case AMQP_FIELD_KIND_I64:     n = v->value.i64; break;
-    case AMQP_FIELD_KIND_U64:     n = v->value.u64 > INT64_MAX ? -1 : (int64_t)v->value.u64; break;
-    default:                      return false;
+    case AMQP_FIELD_KIND_BOOLEAN:
+        n = v->value.boolean != 0;
+        break;
+    case AMQP_FIELD_KIND_I8:
+        n = v->value.i8;
+        break;
+    case AMQP_FIELD_KIND_U8:
+        n = v->value.u8;
+        break;
+    case AMQP_FIELD_KIND_I16:
+        n = v->value.i16;
+        break;
+    case AMQP_FIELD_KIND_U16:
+        n = v->value.u16;
+        break;
+    case AMQP_FIELD_KIND_I32:
+        n = v->value.i32;
+        break;
+    case AMQP_FIELD_KIND_U32:
+        n = v->value.u32;
+        break;
+    case AMQP_FIELD_KIND_I64:
+        n = v->value.i64;
+        break;
+    case AMQP_FIELD_KIND_U64:
+        n = v->value.u64 > INT64_MAX ? -1 : (int64_t)v->value.u64;
+        break;
+    default:
+        return false;
     }
     if (n < 0)
         return false;

@@ -11,7 +11,7 @@
 #include "common/store/internal.h"
 
 struct link {
-    redisAsyncContext        *ac; /* owned by hiredis; NULL once gone */
+    redisAsyncContext        *ac;     /* owned by hiredis; NULL once gone */
     const struct link_events *events; /* NULL: nobody listens any more */
     void                     *ctx;
     uv_poll_t                 poll;

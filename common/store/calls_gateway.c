@@ -68,10 +68,7 @@ static struct reservation *find_reservation(struct store *s, const char *id)
     return NULL;
 }
 
-static void drop_reservation(struct store *s, struct reservation *r)
-{
-    *r = s->reservations[--s->reservation_count];
-}
+static void drop_reservation(struct store *s, struct reservation *r) { *r = s->reservations[--s->reservation_count]; }
 
 void reservations_add(struct store *s, const struct store_item *items, size_t count, int64_t until_ms)
 {

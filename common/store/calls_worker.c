@@ -111,8 +111,8 @@ void store_finish(struct store *s, const struct lease *l, const void *result, si
     call_run(c);
 }
 
-struct call *call_fail(struct store *s, const struct lease *l, const char *class, const char *code,
-                       const char *detail, int64_t wait_ms)
+struct call *call_fail(struct store *s, const struct lease *l, const char *class, const char *code, const char *detail,
+                       int64_t wait_ms)
 {
     struct call *c = call_of_owner(s, SCRIPT_fail, l, NULL, NULL);
     struct msg  *kept = msg_dup(l->msg); /* others may hold the message: it is not to be written */

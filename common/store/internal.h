@@ -58,13 +58,13 @@ struct call {
     struct call  *next;
     struct store *store;
     enum script   script;
-    int           argc;       /* arguments behind the epoch */
-    bool          by_text;    /* EVAL instead of EVALSHA: the server did not know it */
+    int           argc;    /* arguments behind the epoch */
+    bool          by_text; /* EVAL instead of EVALSHA: the server did not know it */
     bool          is_replay;
-    struct buf    bytes;      /* CALL_HEAD, then the arguments as RESP */
-    store_fn     *fn;         /* NULL: nobody listens */
+    struct buf    bytes; /* CALL_HEAD, then the arguments as RESP */
+    store_fn     *fn;    /* NULL: nobody listens */
     void         *ctx;
-    struct lease *lease;      /* claim */
+    struct lease *lease;                 /* claim */
     char          subject[JOB_ID_BYTES]; /* job id, or kind, for logs and replays */
 };
 
@@ -75,8 +75,8 @@ void         call_text(struct call *c, const char *text);
 void         call_int(struct call *c, int64_t value);
 
 /* The call that store_fail makes. class: as fail.lua knows it. */
-struct call *call_fail(struct store *s, const struct lease *l, const char *class, const char *code,
-                       const char *detail, int64_t wait_ms);
+struct call *call_fail(struct store *s, const struct lease *l, const char *class, const char *code, const char *detail,
+                       int64_t wait_ms);
 
 /* Adds the `born` argument: what a lost record is made of again, as JSON. l: NULL before a claim. */
 void call_born(struct call *c, const struct msg *m, const struct lease *l);
@@ -185,24 +185,24 @@ struct store {
     char             epoch_text[24];
     char             run_id[48];
 
-    struct call_list sent;     /* on the connection, in order */
-    struct call_list waiting;  /* for the end of a boot */
-    struct call_list refused;  /* to be answered DOWN by the idle handle */
+    struct call_list sent;    /* on the connection, in order */
+    struct call_list waiting; /* for the end of a boot */
+    struct call_list refused; /* to be answered DOWN by the idle handle */
     int              replaying;
 
-    struct ring         ring;
+    struct ring          ring;
     struct subscription *subscription; /* NULL when nobody listens */
     struct reservation  *reservations;
     size_t               reservation_count;
 
     uv_idle_t  refuser;
-    uv_timer_t again;    /* next connect */
-    uv_timer_t silence;  /* runs while something is outstanding */
-    uv_timer_t trimmer;  /* runs while the ring has entries */
+    uv_timer_t again;   /* next connect */
+    uv_timer_t silence; /* runs while something is outstanding */
+    uv_timer_t trimmer; /* runs while the ring has entries */
     int        open_handles;
-    uint64_t   heard_ms; /* loop time of the last sign of life */
-    uint64_t   owed_ms;  /* since then the server owes an answer */
-    int        failures; /* connects since it was last up */
+    uint64_t   heard_ms;     /* loop time of the last sign of life */
+    uint64_t   owed_ms;      /* since then the server owes an answer */
+    int        failures;     /* connects since it was last up */
     char       trouble[128]; /* last reason that was logged */
 };
 

@@ -19,12 +19,12 @@ struct record {
     int64_t        attempt, max_attempts, errors, losses;
     int64_t        created_ms, queued_ms, started_ms, finished_ms;
     int64_t        next_attempt_ms, deadline_ms;
-    double         progress;       /* 0 to 1 */
-    const char    *worker;         /* owner of the last claim */
+    double         progress; /* 0 to 1 */
+    const char    *worker;   /* owner of the last claim */
     const char    *error_code, *error_detail;
-    const char    *content_type;   /* of the result */
-    int64_t        result_bytes;   /* -1: no result */
-    bool           has_input;      /* the input is kept, a retry is possible */
+    const char    *content_type; /* of the result */
+    int64_t        result_bytes; /* -1: no result */
+    bool           has_input;    /* the input is kept, a retry is possible */
 };
 
 #endif

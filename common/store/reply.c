@@ -7,11 +7,11 @@
 #include "common/store/internal.h"
 
 static const char *const words[] = {
-    [STORE_OK] = "ok",         [STORE_EXISTS] = "exists",       [STORE_MISMATCH] = "mismatch",
-    [STORE_GONE] = "gone",     [STORE_TERMINAL] = "terminal",   [STORE_RUN] = "run",
-    [STORE_MINE] = "mine",     [STORE_LATER] = "later",         [STORE_HELD] = "held",
-    [STORE_ASK] = "ask",       [STORE_STALE] = "stale",         [STORE_CANCELLED] = "cancelled",
-    [STORE_FAILED] = "failed", [STORE_RETRYING] = "retrying",   [STORE_REFUSED] = "refused",
+    [STORE_OK] = "ok",         [STORE_EXISTS] = "exists",     [STORE_MISMATCH] = "mismatch",
+    [STORE_GONE] = "gone",     [STORE_TERMINAL] = "terminal", [STORE_RUN] = "run",
+    [STORE_MINE] = "mine",     [STORE_LATER] = "later",       [STORE_HELD] = "held",
+    [STORE_ASK] = "ask",       [STORE_STALE] = "stale",       [STORE_CANCELLED] = "cancelled",
+    [STORE_FAILED] = "failed", [STORE_RETRYING] = "retrying", [STORE_REFUSED] = "refused",
     [STORE_FULL] = "full",     [STORE_NO_INPUT] = "no-input",
 };
 
@@ -22,14 +22,22 @@ static const struct {
     enum { INTEGER, TEXT } type;
     size_t at;
 } fields[] = {
-    {"fence", INTEGER, AT(fence)},        {"attempt", INTEGER, AT(attempt)},
-    {"max", INTEGER, AT(max_attempts)},   {"errors", INTEGER, AT(errors)},
-    {"losses", INTEGER, AT(losses)},      {"created", INTEGER, AT(created_ms)},
-    {"queued", INTEGER, AT(queued_ms)},   {"started", INTEGER, AT(started_ms)},
-    {"finished", INTEGER, AT(finished_ms)}, {"next", INTEGER, AT(next_attempt_ms)},
-    {"deadline", INTEGER, AT(deadline_ms)}, {"bytes", INTEGER, AT(result_bytes)},
-    {"owner", TEXT, AT(worker)},          {"code", TEXT, AT(error_code)},
-    {"detail", TEXT, AT(error_detail)},   {"type", TEXT, AT(content_type)},
+    {"fence", INTEGER, AT(fence)},
+    {"attempt", INTEGER, AT(attempt)},
+    {"max", INTEGER, AT(max_attempts)},
+    {"errors", INTEGER, AT(errors)},
+    {"losses", INTEGER, AT(losses)},
+    {"created", INTEGER, AT(created_ms)},
+    {"queued", INTEGER, AT(queued_ms)},
+    {"started", INTEGER, AT(started_ms)},
+    {"finished", INTEGER, AT(finished_ms)},
+    {"next", INTEGER, AT(next_attempt_ms)},
+    {"deadline", INTEGER, AT(deadline_ms)},
+    {"bytes", INTEGER, AT(result_bytes)},
+    {"owner", TEXT, AT(worker)},
+    {"code", TEXT, AT(error_code)},
+    {"detail", TEXT, AT(error_detail)},
+    {"type", TEXT, AT(content_type)},
 };
 
 static void read_field(struct record *record, const char *name, const redisReply *value)

@@ -59,42 +59,41 @@ struct store_reply {
     const struct record *record;  /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
     const void          *data;    /* result: the bytes; stats: JSON text */
     size_t               data_len;
-    struct store_item   *items;   /* pull: id + value; outbox_take: id + packed message */
+    struct store_item   *items; /* pull: id + value; outbox_take: id + packed message */
     size_t               item_count;
 };
 struct store_item {
-    const char *id;   /* NUL-terminated */
+    const char *id; /* NUL-terminated */
     const void *data;
     size_t      len;
 };
 typedef void store_fn(void *ctx, const struct store_reply *reply);
 
 struct store_events {
-    void (*state)(void *ctx, bool is_up);       /* true after every boot: it may come again, with a new epoch,
-                                                   without a false in between. May be NULL */
-    void (*ended)(void *ctx, const char *id);   /* a watched job became terminal; NULL: do not subscribe */
-    void (*missed)(void *ctx);                  /* the subscription was away: look again at what you watch */
+    void (*state)(void *ctx, bool is_up);     /* true after every boot: it may come again, with a new epoch,
+                                                 without a false in between. May be NULL */
+    void (*ended)(void *ctx, const char *id); /* a watched job became terminal; NULL: do not subscribe */
+    void (*missed)(void *ctx);                /* the subscription was away: look again at what you watch */
 };
 
 struct store_config {
-    const char *url;           /* redis://[user:password@]host:port/db or unix:///path?db=N, borrowed */
-    int64_t     retention_ms;  /* TTL of terminal records */
+    const char *url;          /* redis://[user:password@]host:port/db or unix:///path?db=N, borrowed */
+    int64_t     retention_ms; /* TTL of terminal records */
     int64_t     lease_ms;
-    int64_t     attempts_max;  /* of records that are made here */
+    int64_t     attempts_max; /* of records that are made here */
     int64_t     losses_max;
-    int64_t     kept_max;      /* bytes of all inputs that are kept for failed jobs */
+    int64_t     kept_max; /* bytes of all inputs that are kept for failed jobs */
 };
 
 /* Connects in the background; ERR_CONFIG when the URL cannot be read. */
-enum err store_open(uv_loop_t *loop, const struct store_config *config,
-                    const struct store_events *events, void *ctx, struct store **out,
-                    struct fault *why) MUST_CHECK;
+enum err store_open(uv_loop_t *loop, const struct store_config *config, const struct store_events *events, void *ctx,
+                    struct store **out, struct fault *why) MUST_CHECK;
 
 /* Closes; outstanding calls answer STORE_DOWN from inside this call. Accepts NULL. */
 void store_close(struct store *s);
 
-bool    store_is_up(const struct store *s);  /* connected and booted */
-int64_t store_epoch(const struct store *s);  /* 0 before the first boot */
+bool    store_is_up(const struct store *s); /* connected and booted */
+int64_t store_epoch(const struct store *s); /* 0 before the first boot */
 
 /* ---- gateway ---------------------------------------------------------- */
 
@@ -132,8 +131,7 @@ void store_retry(struct store *s, const char *id, store_fn *fn, void *ctx);
 
 /* Up to top finished jobs of the kind, newest first, each handed out once.
  * idempotency "" or a key under which the same batch is repeated for 10 min. */
-void store_pull(struct store *s, const char *kind, int64_t top, const char *idempotency,
-                store_fn *fn, void *ctx);
+void store_pull(struct store *s, const char *kind, int64_t top, const char *idempotency, store_fn *fn, void *ctx);
 
 /* Reconciler step, safe to call from everyone: one leader by lease puts
  * retrying jobs overdue by more than 60 s back into the outbox. */
@@ -148,8 +146,8 @@ void store_stats(struct store *s, store_fn *fn, void *ctx);
 /* One attempt, from claim to settle. Filled by the caller before claim; fence,
  * attempt, errors, claim_epoch and started_ms by the store when it answers RUN or MINE. */
 struct lease {
-    const struct msg *msg;      /* borrowed while the attempt lives */
-    const char       *owner;    /* "host-pid-start-slot", borrowed */
+    const struct msg *msg;   /* borrowed while the attempt lives */
+    const char       *owner; /* "host-pid-start-slot", borrowed */
     int64_t           fence, attempt, errors, claim_epoch, started_ms;
 };
 
@@ -158,27 +156,25 @@ struct lease {
 void store_claim(struct store *s, struct lease *l, bool second, store_fn *fn, void *ctx);
 
 /* Extends the lease. detached: this owner has lost its delivery and goes on. OK, STALE, CANCELLED, GONE, DOWN. */
-void store_renew(struct store *s, const struct lease *l, double progress, bool detached,
-                 store_fn *fn, void *ctx);
+void store_renew(struct store *s, const struct lease *l, double progress, bool detached, store_fn *fn, void *ctx);
 
 /* Completed. with_pull: the kind is handed out by pull. result is copied.
  * OK, STALE, CANCELLED, GONE, DOWN. */
-void store_finish(struct store *s, const struct lease *l, const void *result, size_t len,
-                  const char *content_type, bool with_pull, store_fn *fn, void *ctx);
+void store_finish(struct store *s, const struct lease *l, const void *result, size_t len, const char *content_type,
+                  bool with_pull, store_fn *fn, void *ctx);
 
 /* The attempt failed. The class of err decides: permanent fails; transient
  * retries after wait_ms while attempts are left; loss runs again until losses_max.
  * Keeps the message while retrying, and when failed within kept_max. RETRYING, FAILED, STALE, CANCELLED, GONE, DOWN. */
-void store_fail(struct store *s, const struct lease *l, const struct fault *why, int64_t wait_ms,
-                store_fn *fn, void *ctx);
+void store_fail(struct store *s, const struct lease *l, const struct fault *why, int64_t wait_ms, store_fn *fn,
+                void *ctx);
 
 /* Hands the job back: pending again, attempt not spent. OK, STALE, CANCELLED, GONE, DOWN. */
 void store_drain(struct store *s, const struct lease *l, store_fn *fn, void *ctx);
 
 /* Tells who is there, for /stats: a JSON object kept for 5 s, and adds samples
  * (name, bucket upper bound or "sum"/"count", amount: JSON [[name,bucket,n],..]) to the histograms. */
-void store_beat(struct store *s, const char *worker, const char *json, const char *samples,
-                store_fn *fn, void *ctx);
+void store_beat(struct store *s, const char *worker, const char *json, const char *samples, store_fn *fn, void *ctx);
 
 /* Says goodbye: the worker leaves the list. */
 void store_leave(struct store *s, const char *worker, store_fn *fn, void *ctx);

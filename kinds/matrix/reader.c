@@ -17,10 +17,10 @@
 #include "common/numtext.h"
 #include "kinds/matrix/notation.h"
 
-#define KEY_SHOWN 40           /* bytes of a key kept for the detail */
-#define TEXT_PER_BYTE 64       /* the text may be so much larger than its numbers ... */
-#define TEXT_MORE 1024         /* ... and a little, for small limits */
-#define LITERAL_MAX 4096       /* characters of a number; no float64, nor any half-way to the next, needs 1,100 */
+#define KEY_SHOWN 40     /* bytes of a key kept for the detail */
+#define TEXT_PER_BYTE 64 /* the text may be so much larger than its numbers ... */
+#define TEXT_MORE 1024   /* ... and a little, for small limits */
+#define LITERAL_MAX 4096 /* characters of a number; no float64, nor any half-way to the next, needs 1,100 */
 #define OPERANDS 2
 
 enum state {
@@ -53,12 +53,12 @@ struct operand {
 
 struct matrix_reader {
     enum state     state;
-    struct fault   fault;      /* of the call that failed */
+    struct fault   fault; /* of the call that failed */
     size_t         inline_max;
     size_t         text_max;
-    size_t         offset;     /* of the piece at hand within the document */
-    const char    *piece;      /* borrowed while it is fed */
-    struct buf     numbers;    /* of the operands in the document's order */
+    size_t         offset;  /* of the piece at hand within the document */
+    const char    *piece;   /* borrowed while it is fed */
+    struct buf     numbers; /* of the operands in the document's order */
     struct operand operands[OPERANDS];
     int            current;    /* operand being read */
     bool           is_swapped; /* B came first */
@@ -69,7 +69,7 @@ struct matrix_reader {
 
     enum escape escape;
     int         escape_digits;
-    unsigned    unit;      /* last UTF-16 unit of the key, or byte */
+    unsigned    unit; /* last UTF-16 unit of the key, or byte */
     size_t      key_units;
     size_t      key_at;
     char        key[KEY_SHOWN + 1]; /* as written */
@@ -178,8 +178,10 @@ static enum err refuse_byte(struct matrix_reader *r, char c, size_t at)
     char        shown[8];
 
     if (wants_number(r) && (c == 'N' || c == 'n' || c == 'I' || c == 'i'))
-        return fault_set(&r->fault, ERR_JSON, "byte %zu: expected a number; NaN and Infinity are not JSON numbers, "
-                                              "null is none either", at);
+        return fault_set(&r->fault, ERR_JSON,
+                         "byte %zu: expected a number; NaN and Infinity are not JSON numbers, "
+                         "null is none either",
+                         at);
     if (r->state == START && at == 0 && c == '\xef')
         return fault_set(&r->fault, ERR_JSON, "byte 0: a byte order mark is not part of JSON");
     return fault_set(&r->fault, ERR_JSON, "byte %zu: expected %s, found %s", at, expected, show_byte(c, shown));

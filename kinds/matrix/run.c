@@ -74,8 +74,7 @@ static enum err refuse_overflow(const struct product *p, struct fault *why)
 {
     size_t count = p->m * p->n, at = find_infinite(p->c, count);
 
-    if (at == count || find_infinite(p->a, p->m * p->k) < p->m * p->k ||
-        find_infinite(p->b, p->k * p->n) < p->k * p->n)
+    if (at == count || find_infinite(p->a, p->m * p->k) < p->m * p->k || find_infinite(p->b, p->k * p->n) < p->k * p->n)
         return ERR_OK;
     return fault_set(why, ERR_OVERFLOW, "the product overflows float64 in row %zu, column %zu of C", at / p->n,
                      at % p->n);

@@ -30,11 +30,11 @@ static const char *const outcomes[] = {"confirmed", "returned", "nacked", "unkno
 static const char *const targets[] = {"work", "delay", "dead"};
 
 struct flood {
-    int        kind;
-    long       count, sent, ended, bytes, deadline_ms;
-    long       by_outcome[5];
-    int64_t    started_us, cpu_us;
-    int64_t    slowest_us;
+    int     kind;
+    long    count, sent, ended, bytes, deadline_ms;
+    long    by_outcome[5];
+    int64_t started_us, cpu_us;
+    int64_t slowest_us;
 };
 
 struct driver {
@@ -163,8 +163,12 @@ static void on_flooded(void *ctx, enum broker_outcome outcome)
 
 static void flood(struct driver *d, const char *kind, long count, long outstanding, long bytes, long deadline_ms)
 {
-    d->flood = (struct flood){.kind = kind_of(d, kind), .count = count, .bytes = bytes, .deadline_ms = deadline_ms,
-                              .started_us = mono_us(), .cpu_us = cpu_us()};
+    d->flood = (struct flood){.kind = kind_of(d, kind),
+                              .count = count,
+                              .bytes = bytes,
+                              .deadline_ms = deadline_ms,
+                              .started_us = mono_us(),
+                              .cpu_us = cpu_us()};
     for (long i = 0; i < outstanding && i < count; i++)
         flood_next(d);
 }
@@ -216,9 +220,11 @@ static void print_delivery(const struct driver *d, const struct delivery *v)
     buf_printf(&out, "{\"event\":\"delivery\",\"channel\":%d,\"kind\":\"%s\",\"tag\":%llu,\"bad\":\"%s\",\"detail\":",
                v->channel, d->kinds[v->kind], (unsigned long long)v->tag, err_code(v->bad.err));
     buf_json(&out, v->bad.detail);
-    buf_printf(&out, ",\"id\":\"%s\",\"type\":\"%s\",\"copy\":\"%s\",\"epoch\":%lld,\"attempt\":%lld,\"created\":%lld,"
-               "\"deadline\":%lld,\"body_bytes\":%zu,\"body_sum\":", m->id, m->kind, m->copy, (long long)m->epoch,
-               (long long)m->attempt, (long long)m->created_ms, (long long)m->deadline_ms, m->body_len);
+    buf_printf(&out,
+               ",\"id\":\"%s\",\"type\":\"%s\",\"copy\":\"%s\",\"epoch\":%lld,\"attempt\":%lld,\"created\":%lld,"
+               "\"deadline\":%lld,\"body_bytes\":%zu,\"body_sum\":",
+               m->id, m->kind, m->copy, (long long)m->epoch, (long long)m->attempt, (long long)m->created_ms,
+               (long long)m->deadline_ms, m->body_len);
     unsigned long sum = 0;
     for (size_t i = 0; i < m->body_len; i++)
         sum = sum * 31 + ((const unsigned char *)m->body)[i];
@@ -259,8 +265,14 @@ static void on_depths(void *ctx, const int64_t *ready)
 }
 
 static const struct broker_events events = {
-    .publisher = on_publisher, .consumer = on_consumer, .channel_ready = on_ready, .channel_lost = on_lost,
-    .consuming = on_consuming, .idle = on_idle, .delivery = on_delivery, .depths = on_depths,
+    .publisher = on_publisher,
+    .consumer = on_consumer,
+    .channel_ready = on_ready,
+    .channel_lost = on_lost,
+    .consuming = on_consuming,
+    .idle = on_idle,
+    .delivery = on_delivery,
+    .depths = on_depths,
 };
 
 /* ---- commands ---- */
@@ -370,9 +382,12 @@ static bool configure(struct driver *d, char **argv)
 {
     char *save = NULL;
 
-    d->config = (struct broker_config){.url = argv[1], .name = "driver", .kinds = d->kinds,
+    d->config = (struct broker_config){.url = argv[1],
+                                       .name = "driver",
+                                       .kinds = d->kinds,
                                        .is_quorum = strcmp(argv[3], "quorum") == 0,
-                                       .channels = atoi(argv[4]), .heartbeat_s = atoi(argv[5])};
+                                       .channels = atoi(argv[4]),
+                                       .heartbeat_s = atoi(argv[5])};
     for (char *name = strtok_r(argv[2], ",", &save); name && d->config.kind_count < KINDS_MAX;
          name = strtok_r(NULL, ",", &save))
         d->kinds[d->config.kind_count++] = name;

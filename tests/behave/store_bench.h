@@ -9,28 +9,28 @@
 #define LATE_MS 10000 /* what has not come by then does not come */
 
 struct seen { /* what the last answer said, copied */
-    int                count;
-    enum store_answer  answer, all[64];
-    int64_t            fence, attempt, wait_ms, epoch;
-    struct record      record;
-    bool               has_record;
-    char               data[4096];
-    size_t             data_len, item_count;
-    char               item_id[JOB_ID_BYTES];
-    char               item_data[1024];
+    int               count;
+    enum store_answer answer, all[64];
+    int64_t           fence, attempt, wait_ms, epoch;
+    struct record     record;
+    bool              has_record;
+    char              data[4096];
+    size_t            data_len, item_count;
+    char              item_id[JOB_ID_BYTES];
+    char              item_data[1024];
 };
 
 struct bench {
-    uv_loop_t      loop;
-    uv_timer_t     alarm;
-    struct store  *store;
-    char           folder[64], url[128];
-    int            port;
-    pid_t          server;
-    const char    *password; /* NULL: none */
-    int            ups, downs, missed;
-    char           ended[JOB_ID_BYTES];
-    struct seen    seen;
+    uv_loop_t     loop;
+    uv_timer_t    alarm;
+    struct store *store;
+    char          folder[64], url[128];
+    int           port;
+    pid_t         server;
+    const char   *password; /* NULL: none */
+    int           ups, downs, missed;
+    char          ended[JOB_ID_BYTES];
+    struct seen   seen;
 };
 
 /* Before and after each test. A bench has no server and no store yet. */

@@ -548,8 +548,16 @@ static void store__each_of_many_settles_is_said_again(void **state)
 
 static void store__a_url_that_cannot_be_read_is_refused(void **state)
 {
-    static const char *const bad[] = {"", "http://x", "redis://", "redis://user@h", "redis://h:0", "redis://h:x",
-                                      "redis://h/x", "redis://[::1", "redis://:%zz@h", "redis://h:99999"};
+    static const char *const bad[] = {"",
+                                      "http://x",
+                                      "redis://",
+                                      "redis://user@h",
+                                      "redis://h:0",
+                                      "redis://h:x",
+                                      "redis://h/x",
+                                      "redis://[::1",
+                                      "redis://:%zz@h",
+                                      "redis://h:99999"};
     struct bench            *b = *state;
     struct fault             why;
 

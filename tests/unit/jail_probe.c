@@ -99,10 +99,7 @@ static bool try_limits(void)
     return setrlimit(RLIMIT_DATA, &all) == 0;
 }
 
-static bool try_abort(void)
-{
-    abort();
-}
+static bool try_abort(void) { abort(); }
 
 /* What computing needs stays possible. */
 static bool try_memory(void)
@@ -129,15 +126,32 @@ static const struct attempt {
     const char *name;
     bool (*run)(void);
 } attempts[] = {
-    {"nothing", try_nothing},       {"socket", try_socket},   {"unix-socket", try_unix_socket},
-    {"open", try_open},             {"create", try_create},   {"unlink", try_unlink},
-    {"fork", try_fork},             {"kill", try_kill},       {"ptrace", try_ptrace},
-    {"memfd", try_memfd},           {"exec", try_exec},       {"code", try_code},
-    {"thread", try_thread},         {"limits", try_limits},   {"other-descriptor", try_other_descriptor},
-    {"abort", try_abort},           {"memory", try_memory},   {"too-much-memory", try_too_much_memory},
-    {"io-uring", try_io_uring},     {"shmget", try_shmget},   {"shmat", try_shmat},
-    {"shared", try_shared},         {"stack", try_stack},     {"shared-validate", try_shared_validate},
-    {"grow-shared", try_grow_shared},                         {"turn-writable", try_turn_writable},
+    {"nothing", try_nothing},
+    {"socket", try_socket},
+    {"unix-socket", try_unix_socket},
+    {"open", try_open},
+    {"create", try_create},
+    {"unlink", try_unlink},
+    {"fork", try_fork},
+    {"kill", try_kill},
+    {"ptrace", try_ptrace},
+    {"memfd", try_memfd},
+    {"exec", try_exec},
+    {"code", try_code},
+    {"thread", try_thread},
+    {"limits", try_limits},
+    {"other-descriptor", try_other_descriptor},
+    {"abort", try_abort},
+    {"memory", try_memory},
+    {"too-much-memory", try_too_much_memory},
+    {"io-uring", try_io_uring},
+    {"shmget", try_shmget},
+    {"shmat", try_shmat},
+    {"shared", try_shared},
+    {"stack", try_stack},
+    {"shared-validate", try_shared_validate},
+    {"grow-shared", try_grow_shared},
+    {"turn-writable", try_turn_writable},
     {"too-many-addresses", try_too_many_addresses},
 };
 

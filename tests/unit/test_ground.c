@@ -27,9 +27,9 @@ static void buf__json_strings_are_escaped_and_always_utf8(void **state)
     expect_json("a\"b\\c\n\x01", "\"a\\\"b\\\\c\\u000a\\u0001\"");
     expect_json("\xc3\xa9\xf0\x9f\x98\x80", "\"\xc3\xa9\xf0\x9f\x98\x80\"");
     expect_json("\xff", "\"\\ufffd\"");
-    expect_json("\xc3", "\"\\ufffd\"");             /* cut short */
+    expect_json("\xc3", "\"\\ufffd\"");                       /* cut short */
     expect_json("\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""); /* a surrogate */
-    expect_json("\xc0\xaf", "\"\\ufffd\\ufffd\"");   /* overlong */
+    expect_json("\xc0\xaf", "\"\\ufffd\\ufffd\"");            /* overlong */
 }
 
 static void buf__grows_and_detaches(void **state)

@@ -51,8 +51,13 @@ static void job__ids_are_uuid_v7_and_ascend(void **state)
 static void job__what_is_no_id_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "", "0193489c", "0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaA", "0193489caaaa-7aaa-8aaa-aaaaaaaaaaaa-",
-        "0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaa0", "0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaa", "../../etc/passwd",
+        "",
+        "0193489c",
+        "0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaA",
+        "0193489caaaa-7aaa-8aaa-aaaaaaaaaaaa-",
+        "0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaa0",
+        "0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaa",
+        "../../etc/passwd",
         "0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaa\n",
     };
 

@@ -43,8 +43,19 @@ static void kind__every_row_of_the_table_is_whole(void **state)
 
 static void args__integers_are_plain_decimals_within_their_bounds(void **state)
 {
-    static const char *const refused[] = {"",    "0",    "-1",  "+1",    " 1",        "1 ",           "1.0",
-                                          "1e3", "0x10", "abc", "1,000", "\xd9\xa1", "1000000000001",
+    static const char *const refused[] = {"",
+                                          "0",
+                                          "-1",
+                                          "+1",
+                                          " 1",
+                                          "1 ",
+                                          "1.0",
+                                          "1e3",
+                                          "0x10",
+                                          "abc",
+                                          "1,000",
+                                          "\xd9\xa1",
+                                          "1000000000001",
                                           "99999999999999999999999999"};
     struct args              args;
     struct fault             why;

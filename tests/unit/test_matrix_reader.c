@@ -177,9 +177,10 @@ static void reader__refuses_what_is_not_two_matrices(void **state)
 
 static void reader__refuses_numbers_that_json_does_not_know(void **state)
 {
-    static const char *const refused[] = {"01", "-01", "00", "1.", ".5", "-.5", "+1", "1e", "1e+", "-", "1.e3", "1..2",
-                                          "1e5.5", "--1", "1-2", "0x10", "1e1e1", "1_000", "-a", "00.5", "1+", "1.5.",
-                                          "NaN", "Infinity", "-Infinity", "-NaN", "inf", "nan", "null", "1e5e"};
+    static const char *const refused[] = {"01",        "-01",   "00",   "1.",   ".5",    "-.5",  "+1",  "1e",
+                                          "1e+",       "-",     "1.e3", "1..2", "1e5.5", "--1",  "1-2", "0x10",
+                                          "1e1e1",     "1_000", "-a",   "00.5", "1+",    "1.5.", "NaN", "Infinity",
+                                          "-Infinity", "-NaN",  "inf",  "nan",  "null",  "1e5e"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
@@ -219,7 +220,7 @@ static void reader__refuses_shapes_that_do_not_fit(void **state)
 
 static void reader__stops_at_the_limit_of_numbers(void **state)
 {
-    const char *text = "{\"A\":[[1,2]],\"B\":[[3],[4]]}";
+    const char    *text = "{\"A\":[[1,2]],\"B\":[[3],[4]]}";
     struct reading got = read_bytes(text, strlen(text), 32);
 
     (void)state;
@@ -285,11 +286,8 @@ static void reader__refuses_literals_beyond_their_bound(void **state)
         const char *start;
         char        fill;
         const char *rest;
-    } beyond[] = {{"0.", '0', "]],\"B\":[[3]]}"},
-                  {"0.", '0', ""},
-                  {"1e", '9', ", 2]]"},
-                  {"1", '-', "]]"},
-                  {"01", '0', "N"}};
+    } beyond[] = {
+        {"0.", '0', "]],\"B\":[[3]]}"}, {"0.", '0', ""}, {"1e", '9', ", 2]]"}, {"1", '-', "]]"}, {"01", '0', "N"}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(beyond) / sizeof(beyond[0]); i++) {

@@ -77,7 +77,8 @@ static void msg__wrong_types_and_ids_are_refused(void **state)
         "{\"id\":\"x\",\"body\":0}\n",
         "{\"id\":\"0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaa\",\"body\":\"0\"}\n",
         "{\"id\":\"0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaa\",\"epoch\":\"1\",\"body\":0}\n",
-        "{\"id\":\"0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaa\",\"kind\":\"0123456789012345678901234567890123456789\",\"body\":0}\n",
+        "{\"id\":\"0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaa\",\"kind\":\"0123456789012345678901234567890123456789\","
+        "\"body\":0}\n",
         "{\"id\":\"0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaa\",\"body\":1}\n",
         "{\"id\":\"0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaa\",\"body\":0}\nx",
         "{\"id\":\"0193489c-aaaa-7aaa-8aaa-aaaaaaaaaaaa\",\"body\":-1}\n",

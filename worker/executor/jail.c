@@ -41,9 +41,9 @@ enum err jail_tie_to_parent(int fd, struct fault *why)
 {
     /* What stops a worker stops it alone: it decides what becomes of the job.
      * A full log file must not kill (RLIMIT_FSIZE is 0). */
-    static const int   ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
-    struct ucred       parent;
-    socklen_t          len = sizeof(parent);
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
+    struct ucred     parent;
+    socklen_t        len = sizeof(parent);
 
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
         signal(ignored[i], SIG_IGN);
@@ -118,22 +118,44 @@ static void close_others(int fd)
 /* Calls that are allowed whatever their arguments. */
 static const int allowed[] = {
     /* the conversation, on descriptors that are open already; last words */
-    SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(read), SCMP_SYS(write),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(sendto),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
     SCMP_SYS(close),
     /* memory (what is mapped anew: see add_rules) */
-    SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
     /* threads that exist already, waiting, and time */
-    SCMP_SYS(futex), SCMP_SYS(sched_yield), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(clock_gettime),
-    SCMP_SYS(gettimeofday), SCMP_SYS(restart_syscall), SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu),
-    SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigaction),
-    SCMP_SYS(getrandom), SCMP_SYS(set_robust_list), SCMP_SYS(rseq) /* the first calls of a thread that was just made */,
+    SCMP_SYS(futex),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(getcpu),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq) /* the first calls of a thread that was just made */,
     /* the end */
-    SCMP_SYS(exit), SCMP_SYS(exit_group),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
 };
 
 /* Harmless wishes of the C library and OpenBLAS, answered with an error. */
 static const int denied[] = {SCMP_SYS(ioctl), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek),
-                             SCMP_SYS(prctl), SCMP_SYS(uname), SCMP_SYS(sysinfo), SCMP_SYS(mbind)};
+                             SCMP_SYS(prctl), SCMP_SYS(uname), SCMP_SYS(sysinfo),    SCMP_SYS(mbind)};
 
 static int add_rules(scmp_filter_ctx filter)
 {

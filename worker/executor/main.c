@@ -36,9 +36,8 @@ _Noreturn static void die(const char *what, const char *detail)
     exit(EXIT_BROKEN);
 }
 
-static const char usage[] =
-    "millrace-exec " MILLRACE_VERSION ": computes jobs for millrace-worker, which starts it.\n"
-    "It takes no arguments but --help and --version, and reads no settings.\n";
+static const char usage[] = "millrace-exec " MILLRACE_VERSION ": computes jobs for millrace-worker, which starts it.\n"
+                            "It takes no arguments but --help and --version, and reads no settings.\n";
 
 static void read_arguments(int argc, char **argv)
 {
