@@ -52,24 +52,21 @@ const struct handler job_get_handler = {NULL, NULL, job_get_end, longpoll_gone};
 
 /* ---- DELETE, retry ---------------------------------------------------------- */
 
-static void refuse_state(struct request *r, const struct record *record, const char *wanted)
+/* What the store said to a cancel or a retry; wanted: what state it takes. */
+static void answer_moved(struct request *r, const struct store_reply *reply, const char *wanted)
 {
     struct fault why;
-
-    fault_set(&why, ERR_WRONG_STATE, "the job is %s; %s", job_state_name(record->state), wanted);
-    request_fail_why(r, &why);
-}
-
-static void on_cancelled(void *ctx, const struct store_reply *reply)
-{
-    struct request *r = ctx;
 
     switch (reply->answer) {
     case STORE_OK:
         answer_record(r, 202, reply->record);
         return;
     case STORE_REFUSED:
-        refuse_state(r, reply->record, "only one that has not ended can be cancelled");
+        fault_set(&why, ERR_WRONG_STATE, "the job is %s; %s", job_state_name(reply->record->state), wanted);
+        request_fail_why(r, &why);
+        return;
+    case STORE_NO_INPUT:
+        request_fail(r, ERR_GONE, "the input of this job is no longer kept; submit it again");
         return;
     case STORE_GONE:
         answer_no_job(r, request_segment(r));
@@ -77,6 +74,11 @@ static void on_cancelled(void *ctx, const struct store_reply *reply)
     default:
         answer_store_trouble(r, reply->answer);
     }
+}
+
+static void on_cancelled(void *ctx, const struct store_reply *reply)
+{
+    answer_moved(ctx, reply, "only one that has not ended can be cancelled");
 }
 
 static void job_cancel_end(struct request *r)
@@ -91,23 +93,9 @@ static void on_retried(void *ctx, const struct store_reply *reply)
 {
     struct request *r = ctx;
 
-    switch (reply->answer) {
-    case STORE_OK:
+    if (reply->answer == STORE_OK)
         relay_kick(request_gateway(r)->relay);
-        answer_record(r, 202, reply->record);
-        return;
-    case STORE_REFUSED:
-        refuse_state(r, reply->record, "only a failed one can be retried");
-        return;
-    case STORE_NO_INPUT:
-        request_fail(r, ERR_GONE, "the input of this job is no longer kept; submit it again");
-        return;
-    case STORE_GONE:
-        answer_no_job(r, request_segment(r));
-        return;
-    default:
-        answer_store_trouble(r, reply->answer);
-    }
+    answer_moved(r, reply, "only a failed one can be retried");
 }
 
 static void job_retry_end(struct request *r)
