@@ -44,7 +44,7 @@ int config_arguments(int argc, char **argv, enum program who, const char *purpos
 /* Logs each setting of who once, passwords in URLs hidden. */
 void config_log(const struct settings *s, enum program who);
 
-/* Prints the rows as a Markdown table: docs/settings.md is made by it. */
+/* Prints the rows as a Markdown table: docs/settings.md is made of it. */
 void config_print_markdown(void);
 
 #endif

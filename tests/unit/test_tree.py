@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "release"))
 sys.path.insert(0, str(ROOT / "tools"))
@@ -16,9 +18,10 @@ def test_every_include_stays_inside_its_walls():
     assert list(check_includes.faults()) == []
 
 
-def test_settings_page_is_what_the_table_says():
-    printed = subprocess.run([BUILD / "settings-doc"], capture_output=True, text=True, check=True).stdout
-    assert (ROOT / "docs" / "settings.md").read_text() == printed
+@pytest.mark.parametrize("page", ["settings", "errors", "metrics"])
+def test_a_page_that_is_a_table_is_what_the_table_says(page):
+    printed = subprocess.run([BUILD / "print-docs", page], capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / f"{page}.md").read_text() == printed
 
 
 def test_every_source_says_its_licence_and_its_purpose():
