@@ -54,6 +54,13 @@ def eventually(condition, deadline=10.0, every=0.02, what=None):
         time.sleep(every)
 
 
+def thread_states(pid):
+    """The kernel's letter for each thread of the process: R, S, T .."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii") as file:
+            yield file.read().rsplit(")", 1)[1].split()[0]
+
+
 class Running:
     """A process that a test may treat badly, and start again."""
 
@@ -76,7 +83,9 @@ class Running:
         self.process.kill()
 
     def sigstop(self):
+        """Returns when every thread stands still: the signal alone leaves some of them a moment."""
         self.process.signal(signal.SIGSTOP)
+        eventually(lambda: set(thread_states(self.pid)) == {"T"}, what=f"{self.program.name} stopped")
 
     def sigcont(self):
         self.process.signal(signal.SIGCONT)
