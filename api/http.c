@@ -261,8 +261,16 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 static void on_tick(uv_timer_t *tick)
 {
+    run(tick->data); /* first what has arrived: we may have stood still ourselves */
     cut_slow_connections(tick->data);
-    run(tick->data);
+}
+
+static int hex_digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char       *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
+
+    return at ? (int)(at - digits) : -1;
 }
 
 /* Undoes %-escapes in place, but for %00: an escaped NUL would cut the text short. */
@@ -272,10 +280,9 @@ static size_t unescape(void *ctx, struct MHD_Connection *connection, char *text)
 
     (void)ctx, (void)connection;
     for (const char *in = text; *in; in++) {
-        unsigned byte = 0;
+        int high = *in == '%' ? hex_digit(in[1]) : -1, low = high >= 0 ? hex_digit(in[2]) : -1;
+        int byte = low >= 0 ? high * 16 + low : 0;
 
-        if (*in == '%' && isxdigit((unsigned char)in[1]) && isxdigit((unsigned char)in[2]))
-            sscanf(in + 1, "%2x", &byte);
         *out++ = byte ? (char)byte : *in;
         in += byte ? 2 : 0;
     }

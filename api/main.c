@@ -67,7 +67,8 @@ static enum err check_exposure(const struct settings *s, struct fault *why)
                      s->listen);
 }
 
-#define OWN_FILES 64 /* sockets to the servers, logs, the loop's own */
+#define METRICS_CONNECTIONS 16
+#define OWN_FILES (64 + METRICS_CONNECTIONS) /* sockets to the servers, logs, the loop's own */
 
 /* Clients may not take the descriptors that the way to our own servers needs. */
 static void make_room_for_files(struct settings *s)
@@ -84,7 +85,7 @@ static void make_room_for_files(struct settings *s)
     }
     if (limit.rlim_cur >= wanted)
         return;
-    s->connections_max = limit.rlim_cur > 2 * OWN_FILES ? (int64_t)limit.rlim_cur - OWN_FILES : OWN_FILES;
+    s->connections_max = limit.rlim_cur > OWN_FILES + 8 ? (int64_t)limit.rlim_cur - OWN_FILES : 8;
     log_event(LOG_WARN, "fewer-connections", "wanted_files=%llu limit=%llu connections_max=%lld",
               (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (long long)s->connections_max);
 }
@@ -140,6 +141,7 @@ static enum err start_http(struct gateway *gw, struct fault *why)
     if (e || !s->metrics_port)
         return e;
     metrics.port = (int)s->metrics_port;
+    metrics.connections_max = METRICS_CONNECTIONS; /* it asks for no key */
     metrics.routes = metrics_routes;
     metrics.metrics = NULL;
     metrics.auth = NULL;

@@ -59,7 +59,7 @@ static const struct rendering *choose_rendering(const struct kind_spec *kind, co
     const struct rendering *best = NULL;
     double                  best_quality = 0;
 
-    if (!accept)
+    if (!accept || !*accept)
         return kind->renderings;
     for (const struct rendering *f = kind->renderings; f->content_type; f++) {
         double quality = accept_quality(accept, f->content_type);

@@ -42,7 +42,8 @@ static void on_message(redisAsyncContext *ac, void *reply, void *data)
         sub->failures = 0;
         if (s->events.missed)
             s->events.missed(s->ctx);
-    } else if (strcmp(r->element[0]->str, "message") == 0 && r->element[2]->type == REDIS_REPLY_STRING) {
+    } else if (strcmp(r->element[0]->str, "message") == 0 && r->element[2]->type == REDIS_REPLY_STRING &&
+               job_id_is_valid(r->element[2]->str)) {
         s->events.ended(s->ctx, r->element[2]->str);
     }
 }
