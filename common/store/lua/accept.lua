@@ -11,11 +11,7 @@ if not r[1] then
 end
 if r[1] == 'unconfirmed' then
     call('HSET', key, 'state', 'pending')
-    call('PERSIST', key)
     call('ZADD', 'ix:' .. r[2], r[3], id)
-    call('HINCRBY', 'count', 'accepted:' .. r[2], 1)
-    if r[4] then
-        call('PERSIST', 'idem:' .. r[4])
-    end
+    count_in(id, r[2], r[4])
 end
 return 'ok'

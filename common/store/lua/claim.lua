@@ -85,12 +85,7 @@ if r[7] == '1' then
     input_drop(id)
 end
 if state == 'unconfirmed' then
-    call('PERSIST', key)
-    call('HINCRBY', 'count', 'accepted:' .. kind, 1)
-    local idem = call('HGET', key, 'idem')
-    if idem then
-        call('PERSIST', 'idem:' .. idem)
-    end
+    count_in(id, kind, call('HGET', key, 'idem'))
 end
 call('ZADD', 'ix:' .. kind, RUNNING + now, id)
 return {'run', fence, attempt, tonumber(errors) or 0, now}

@@ -54,6 +54,15 @@ local function clock()
     return t[1] * 1000 + math.floor(t[2] / 1000), t[1] * 1000000 + t[2]
 end
 
+-- An unconfirmed record counts from now on, and lives until its job has ended.
+local function count_in(id, kind, idem)
+    call('PERSIST', 'job:' .. id)
+    call('HINCRBY', 'count', 'accepted:' .. kind, 1)
+    if idem then
+        call('PERSIST', 'idem:' .. idem)
+    end
+end
+
 -- The marks of an end; the caller writes state and finished. retention: ms.
 local function close(id, kind, from, state, retention, idem, watch)
     if from == 'unconfirmed' then
@@ -165,11 +174,7 @@ local function hold(id, fence, claimed, born, wins)
         recreate(id, b, 'in-progress', RUNNING + b.started)
     else
         if state == 'unconfirmed' then
-            call('HINCRBY', 'count', 'accepted:' .. r[3], 1)
-            call('PERSIST', key)
-            if r[4] then
-                call('PERSIST', 'idem:' .. r[4])
-            end
+            count_in(id, r[3], r[4])
         elseif state == 'failed' then
             call('HINCRBY', 'count', 'failed:' .. r[3], -1)
         end

@@ -22,12 +22,8 @@ if not state then
     recreate(id, b, 'pending', b.created)
 else
     call('HSET', key, 'state', 'pending')
-    call('PERSIST', key)
     call('ZADD', 'ix:' .. r[2], r[3], id)
-    call('HINCRBY', 'count', 'accepted:' .. r[2], 1)
-    if r[4] then
-        call('PERSIST', 'idem:' .. r[4])
-    end
+    count_in(id, r[2], r[4])
 end
 call('SET', 'ob:' .. id, packed)
 outbox_add(id, (clock()))
