@@ -137,11 +137,29 @@ static void answer_bytes(struct request *r, const char *content_type, struct buf
 
 /* ---- the call ------------------------------------------------------------------ */
 
+static uint64_t piece_size(void *ctx, int64_t piece)
+{
+    (void)piece;
+    return ((const struct store_reply *)ctx)->data_len;
+}
+
+static bool read_piece(void *ctx, int64_t piece, uint64_t offset, void *out, size_t len)
+{
+    const struct store_reply *reply = ctx;
+
+    (void)piece;
+    memcpy(out, (const char *)reply->data + offset, len);
+    return true;
+}
+
 static void answer_result(struct request *r, const struct store_reply *reply)
 {
     int                     kind = kind_find(reply->record->kind);
     const struct rendering *form;
+    const struct result_face face = {(void *)reply, "", 1, piece_size, read_piece};
     struct buf              body = {0};
+    void                   *stream;
+    uint64_t                size;
     struct fault            why;
 
     if (kind < 0 || !reply->data) {
@@ -157,13 +175,12 @@ static void answer_result(struct request *r, const struct store_reply *reply)
         free(detail);
         return;
     }
-    if (!form->render) {
-        buf_append(&body, reply->data, reply->data_len);
-    } else if (form->render(reply->data, reply->data_len, &body, &why)) {
-        buf_free(&body);
+    if (form->open(&face, request_query(r, "rows"), request_query(r, "cols"), &stream, &size, &why)) {
         request_fail_why(r, &why);
         return;
     }
+    body.len = (size_t)form->read(stream, 0, buf_reserve(&body, (size_t)size), (size_t)size, &why);
+    form->close(stream);
     answer_bytes(r, form->content_type, &body);
 }
 

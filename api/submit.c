@@ -66,7 +66,7 @@ static enum err choose_intake(struct submit *s, const struct route *route, struc
         if (media_is(type, i->content_type))
             s->intake = i;
     if (s->intake)
-        s->intake_ctx = s->intake->begin((size_t)s->gw->settings.inline_max);
+        s->intake_ctx = s->intake->begin(&(struct limits){.inline_max = (size_t)s->gw->settings.inline_max}, NULL);
     return ERR_OK;
 }
 
@@ -170,7 +170,7 @@ static void submit_body(struct request *r, const char *bytes, size_t len)
         if (!form_feed(s->form, bytes, len) && !request_is_answered(r))
             request_fail(r, ERR_BODY, "the multipart form cannot be read");
     } else if (s->intake) {
-        if (s->intake->feed(s->intake_ctx, bytes, len, &why))
+        if (s->intake->feed(s->intake_ctx, NULL, false, bytes, len, &why))
             request_fail_why(r, &why);
     } else if (!s->kind->takes_body) {
         request_fail(r, ERR_BODY, "this kind takes no body");
@@ -197,20 +197,24 @@ static enum err finish_input(struct submit *s, struct fault *why)
         void *ctx = s->intake_ctx;
 
         s->intake_ctx = NULL;
-        e = s->intake->end(ctx, &s->args, &s->input, why);
+        struct taken taken = {0};
+
+        e = s->intake->end(ctx, &s->args, &taken, why);
+        s->input = taken.body;
     }
     return e;
 }
 
 static enum err check_limits(const struct submit *s, struct fault *why)
 {
-    size_t  result_bytes = 0;
-    int64_t timeout = args_common(s->kind, &s->args, "timeout");
+    uint64_t result_bytes = 0;
+    int64_t  timeout = args_common(s->kind, &s->args, "timeout");
 
     if (timeout > s->gw->settings.timeout_max_s)
         return fault_set(why, ERR_PARAM, "timeout is %lld seconds; at most %lld are given", (long long)timeout,
                          (long long)s->gw->settings.timeout_max_s);
-    return s->kind->check(&s->args, s->input.len, (size_t)s->gw->settings.inline_max, &result_bytes, why);
+    return s->kind->check(&s->args, &(struct input){s->input.data, s->input.len, ""},
+                          &(struct limits){.inline_max = (size_t)s->gw->settings.inline_max}, &result_bytes, why);
 }
 
 static enum err copy_header(const struct submit *s, const char *name, char *out, size_t room, struct fault *why)

@@ -11,8 +11,9 @@ struct msg *msg_new(void)
 {
     struct msg *m = xcalloc(1, sizeof *m);
 
-    m->refs = 1;
+    m->ref_count = 1;
     m->params = xstrdup("{}");
+    m->refs = xstrdup("");
     return m;
 }
 
@@ -20,23 +21,25 @@ struct msg *msg_dup(const struct msg *m)
 {
     struct msg *copy = xmemdup(m, sizeof *m);
 
-    copy->refs = 1;
+    copy->ref_count = 1;
     copy->params = xstrdup(m->params);
+    copy->refs = xstrdup(m->refs);
     copy->body = m->body_len ? xmemdup(m->body, m->body_len) : NULL;
     return copy;
 }
 
 struct msg *msg_ref(struct msg *m)
 {
-    m->refs++;
+    m->ref_count++;
     return m;
 }
 
 void msg_free(struct msg *m)
 {
-    if (!m || --m->refs > 0)
+    if (!m || --m->ref_count > 0)
         return;
     free(m->params);
+    free(m->refs);
     free(m->body);
     free(m);
 }
@@ -69,7 +72,10 @@ void msg_pack(const struct msg *m, struct buf *out)
     pack_text(out, "idempotency", m->idempotency);
     pack_text(out, "digest", m->digest);
     pack_text(out, "traceparent", m->traceparent);
+    pack_text(out, "parent", m->parent);
+    pack_integer(out, "member", m->member);
     pack_text(out, "params", m->params);
+    pack_text(out, "input", m->refs);
     buf_printf(out, ",\"body\":%zu}\n", m->body_len);
     buf_append(out, m->body, m->body_len);
 }
@@ -102,10 +108,15 @@ static bool unpack_integer(json_t *line, const char *name, int64_t *out)
 static bool unpack_fields(json_t *line, struct msg *m, int64_t *body_len)
 {
     const char *params = json_string_value(json_object_get(line, "params"));
+    const char *refs = json_string_value(json_object_get(line, "input"));
 
     if (params) {
         free(m->params);
         m->params = xstrdup(params);
+    }
+    if (refs) {
+        free(m->refs);
+        m->refs = xstrdup(refs);
     }
     return unpack_text(line, "id", m->id, sizeof m->id) && unpack_text(line, "kind", m->kind, sizeof m->kind) &&
            unpack_text(line, "content_type", m->content_type, sizeof m->content_type) &&
@@ -115,6 +126,7 @@ static bool unpack_fields(json_t *line, struct msg *m, int64_t *body_len)
            unpack_text(line, "idempotency", m->idempotency, sizeof m->idempotency) &&
            unpack_text(line, "digest", m->digest, sizeof m->digest) &&
            unpack_text(line, "traceparent", m->traceparent, sizeof m->traceparent) &&
+           unpack_text(line, "parent", m->parent, sizeof m->parent) && unpack_integer(line, "member", &m->member) &&
            unpack_integer(line, "body", body_len);
 }
 

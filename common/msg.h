@@ -20,10 +20,11 @@
 #define IDEMPOTENCY_BYTES 256
 #define TRACEPARENT_BYTES 64
 #define CONTENT_TYPE_BYTES 128
+#define MSG_REFS_BYTES 2048 /* of refs, with its NUL */
 
 /* Filled in by its maker, and only read once it has been handed to broker_publish. */
 struct msg {
-    int     refs;             /* msg_ref and msg_free alone touch it */
+    int     ref_count;        /* msg_ref and msg_free alone touch it */
     char    id[JOB_ID_BYTES]; /* "" when the message had no usable message-id */
     char    kind[KIND_BYTES];
     char    content_type[CONTENT_TYPE_BYTES];
@@ -35,7 +36,10 @@ struct msg {
     char    idempotency[IDEMPOTENCY_BYTES]; /* "" when none */
     char    digest[65];                     /* SHA-256 hex of kind, params and body; "" without a key */
     char    traceparent[TRACEPARENT_BYTES]; /* W3C trace context, passed on; "" when none */
+    char    parent[JOB_ID_BYTES];           /* the group's parent; "" of a job on its own */
+    int64_t member;                         /* number within the group, from 0 */
     char   *params;                         /* owned: JSON object of the kind's parameters, never NULL */
+    char   *refs;                           /* owned: JSON of the blobs that are input, "" without; kinds/kind.h */
     void   *body;                           /* owned: raw input, NULL when body_len is 0 */
     size_t  body_len;
 };

@@ -232,6 +232,21 @@ out:
     return e;
 }
 
+int input_blobs(const char *refs, char *names[INPUT_BLOBS_MAX])
+{
+    json_t *doc = *refs ? json_loads(refs, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *list = json_object_get(doc, "blobs");
+    int     count = (int)json_array_size(list);
+    bool    is_fine = !*refs || (json_is_object(doc) && (!list || json_is_array(list)) && count <= INPUT_BLOBS_MAX);
+
+    for (int i = 0; i < count && is_fine; i++)
+        is_fine = json_is_string(json_array_get(list, (size_t)i));
+    for (int i = 0; i < count && is_fine; i++)
+        names[i] = xstrdup(json_string_value(json_array_get(list, (size_t)i)));
+    json_decref(doc);
+    return is_fine ? count : -1;
+}
+
 int64_t args_common(const struct kind_spec *kind, const struct args *args, const char *name)
 {
     int i = kind_param_find(kind, name);

@@ -14,6 +14,7 @@
 
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/msg.h"
 
 enum param_type { PARAM_END, PARAM_INT, PARAM_REAL };
 
@@ -36,23 +37,88 @@ struct args {
     int64_t integer[PARAMS_MAX]; /* of PARAM_INT rows */
 };
 
+/* What one installation takes; from its settings. */
+struct limits {
+    size_t   inline_max; /* bytes of an input or result that travels in message and record */
+    int64_t  side_max;   /* rows or columns of a matrix */
+    uint64_t result_max; /* bytes of a result */
+    uint64_t upload_max; /* bytes of one body */
+    bool     has_blobs;  /* false: what is beyond inline_max is refused */
+};
+
+/* An input as it travels: a body, references to blobs, or both. Borrowed. */
+struct input {
+    const void *body; /* NULL when only its length matters */
+    size_t      body_len;
+    /* "" or a JSON object, shorter than MSG_REFS_BYTES. Its "blobs" is an array of names, INPUT_BLOBS_MAX at
+     * most: they are opened for the executor in that order. All else in it is the kind's own. */
+    const char *refs;
+};
+#define INPUT_BLOBS_MAX 4
+#define VERIFIED_BYTES 128 /* of the JSON that a record says about the check of its result, NUL included */
+
+/* Blobs for an intake: given by the gateway, or by a test that writes files. */
+struct blobs_face {
+    void *ctx;
+    /* Begins a blob with `head` bytes left free in front. *out lives until whoever gave the face ends it: the
+     * intake seals nothing and frees nothing. *name is borrowed for as long. */
+    enum err (*create)(void *ctx, size_t head, void **out, const char **name, struct fault *why);
+    enum err (*append)(void *out, const void *bytes, size_t len, struct fault *why);
+    void (*set_head)(void *out, const void *head); /* as many bytes as were left free; copied */
+    /* Reads up to len bytes at the start of a blob that is there already; *got of its *size. ERR_NO_BLOB. */
+    enum err (*peek)(void *ctx, const char *name, void *bytes, size_t len, size_t *got, uint64_t *size,
+                     struct fault *why);
+};
+
+/* What an intake made of the body. */
+struct taken {
+    struct buf body;
+    struct buf refs; /* JSON text without a NUL; empty: none */
+};
+
 /* Reads an input while it arrives, so that the gateway never holds its text.
  * ctx comes from begin and ends with end or abort, exactly one of them. */
 struct intake {
-    const char *content_type; /* media type it reads; NULL: any other */
-    void *(*begin)(size_t inline_max);
-    /* Any number of pieces of any size. */
-    enum err (*feed)(void *ctx, const char *bytes, size_t len, struct fault *why);
-    /* The raw input, and values that the document itself defines put into args. */
-    enum err (*end)(void *ctx, struct args *args, struct buf *input, struct fault *why);
+    const char *content_type; /* media type it reads */
+    void *(*begin)(const struct limits *limits, const struct blobs_face *blobs);
+    /* Any number of pieces of any size. part: the name of the form's part the piece belongs to, is_first whether
+     * the part begins with it; NULL where the body is no form. */
+    enum err (*feed)(void *ctx, const char *part, bool is_first, const char *bytes, size_t len, struct fault *why);
+    /* The input, and values that the document itself defines put into args. */
+    enum err (*end)(void *ctx, struct args *args, struct taken *out, struct fault *why);
     void (*abort)(void *ctx);
 };
 
-/* One form in which a result can be had. */
+/* What one member of a group may take, and how many should be had. */
+struct share {
+    uint64_t memory_bytes; /* of one executor */
+    int      slots;        /* of the fleet, as far as is known; >= 1 */
+};
+
+/* A raw result as it lies: in one piece (in the store or a blob), or in as many as its group had members. */
+struct result_face {
+    void       *ctx;
+    const char *layout; /* "" for one piece */
+    int64_t     piece_count;
+    uint64_t (*size)(void *ctx, int64_t piece);
+    /* Fills out with the bytes at offset; false when they cannot be had. */
+    bool (*read)(void *ctx, int64_t piece, uint64_t offset, void *out, size_t len);
+};
+
+#define RENDER_SIZE_UNKNOWN UINT64_MAX
+
+/* One form in which a result can be had, produced while it is sent. */
 struct rendering {
     const char *content_type;
-    /* Appends the result in this form; raw is as run.c left it. NULL: the raw bytes themselves. */
-    enum err (*render)(const void *raw, size_t len, struct buf *out, struct fault *why);
+    bool        is_seekable; /* its size is known and it can be read from anywhere: ranges are served */
+    /* Begins; face is borrowed until close. rows, cols: the window as the query has it ("a:b"), NULL: all.
+     * *size: bytes that will come, or RENDER_SIZE_UNKNOWN. ERR_PARAM (no such window), ERR_ACCEPT (this result
+     * cannot be said in this form), ERR_RESULT_GONE. */
+    enum err (*open)(const struct result_face *face, const char *rows, const char *cols, void **stream,
+                     uint64_t *size, struct fault *why);
+    /* Up to len bytes from offset on, in order unless is_seekable; 0: the end, -1: it broke off (why). */
+    int64_t (*read)(void *stream, uint64_t offset, char *out, size_t len, struct fault *why);
+    void (*close)(void *stream);
 };
 
 struct kind_spec {
@@ -60,15 +126,24 @@ struct kind_spec {
     const char             *help;
     const struct param     *params;      /* ends with PARAM_END */
     const struct intake    *intakes;     /* ends with a row whose begin is NULL; none fits: raw bytes */
+    uint64_t                raw_max;     /* of a body of raw bytes; 0: what travels inline, no more */
     const struct rendering *renderings;  /* first is the default; ends with content_type NULL */
     const char             *result_type; /* content type of the raw result */
     bool                    is_pulled;   /* finished jobs are handed out by pullCompleted */
     bool                    takes_body;  /* false: a body is refused, the input is empty */
-    /* What the rows cannot say: sizes that must agree. Called at submit (input_len known) and again by the
-     * worker. result_bytes: upper bound of the raw result. */
-    enum err (*check)(const struct args *args, size_t input_len, size_t inline_max, size_t *result_bytes,
-                      struct fault *why);
+    /* What the rows cannot say: sizes that must agree. Called at submit, by the worker, and by run.
+     * result_bytes: upper bound of the raw result. */
+    enum err (*check)(const struct args *args, const struct input *in, const struct limits *limits,
+                      uint64_t *result_bytes, struct fault *why);
+    /* Into how many members of a group the job falls; 1: it runs as it is. Sets args that fix the cut, so that
+     * a later call with them finds the same. layout: appended, how the members' results make one (for the
+     * gateway's rendering; opaque elsewhere). NULL: this kind has no groups. */
+    int64_t (*split)(struct args *args, const struct input *in, const struct share *share, struct buf *layout);
+    int member_param; /* row of the parameter that numbers the members; used where split is given */
 };
+
+/* Reads "blobs" out of refs: count of names, or -1 when refs are no such JSON. names: owned by the caller. */
+int  input_blobs(const char *refs, char *names[INPUT_BLOBS_MAX]);
 
 #define KIND(name) extern const struct kind_spec name##_spec;
 #include "kinds/kinds.def"

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "common/checksum.h"
 #include "common/err.h"
 #include "kinds/kind.h"
 
@@ -13,9 +14,17 @@ struct task {
     const struct args *args;
     const void        *input; /* borrowed, 64-byte aligned, read only */
     size_t             input_len;
-    void              *output; /* borrowed, 64-byte aligned: room for output_max bytes */
-    size_t             output_max;
-    size_t             output_len; /* set by run */
+    const char        *refs;                         /* "" or JSON, kinds/kind.h */
+    int                blob_count;                   /* of those that refs name, in their order: */
+    int                blob_fds[INPUT_BLOBS_MAX];    /* read only, borrowed */
+    uint64_t           blob_bytes[INPUT_BLOBS_MAX];
+    void              *output; /* borrowed, 64-byte aligned: room for output_max bytes. NULL: to output_fd */
+    int                output_fd; /* borrowed: a file of output_max bytes, to be written from its start; -1: to output */
+    uint64_t           output_max;
+    uint64_t           output_len;          /* set by run */
+    char               sum[CHECKSUM_BYTES]; /* set by run when it wrote to output_fd: of all its bytes */
+    char               verified[VERIFIED_BYTES]; /* set by run: JSON for the record, "" without a check */
+    uint64_t           memory_max; /* bytes that run may allocate */
     int                threads;    /* CPUs this task may use, >= 1 */
     _Atomic double    *progress;   /* 0 to 1, written now and then */
     struct fault       why;        /* set by run when it fails */

@@ -12,27 +12,30 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GROUND = r"common/[a-z]+\.(h|def)"
-SPECS = r"kinds/(kind\.h|kinds\.def)"
+SPECS = r"kinds/(kind\.h|render\.h|kinds\.def)"
 
 # First match wins: (files, project headers allowed, library headers allowed).
 RULES = [
     (r"common/broker/.*", rf"{GROUND}|common/broker/.*", r"amqp.*|uv\.h"),
     (r"common/store/.*", rf"{GROUND}|common/store/.*", r"hiredis/.*|uv\.h"),
+    (r"common/blob/remote\.c", rf"{GROUND}|common/blob/.*", r"curl/.*|uv\.h|jansson\.h"),
+    (r"common/blob/.*", rf"{GROUND}|common/blob/.*", r"uv\.h|openssl/.*|jansson\.h"),
+    (r"common/checksum\.c", GROUND, r"xxhash\.h"),
     (r"common/msg\.[ch]", GROUND, r"jansson\.h"),
     (r"common/.*", GROUND, r"(?!)"),
     (r"kinds/hash/run\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/hash/.*", r"openssl/.*"),
     (r"kinds/matrix/run\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/matrix/.*", r"cblas\.h"),
-    (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|kinds/(hash|matrix|spin)/.*", r"(?!)"),
+    (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|kinds/(hash|matrix|spin)/.*", r"jansson\.h"),
     (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/task\.h", r"jansson\.h"),
     (r"api/(http|request)\.c|api/http_impl\.h", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
     (r"api/auth\.c", rf"{GROUND}|api/.*", r"openssl/.*"),
-    (r"api/.*", rf"{GROUND}|common/(store|broker)/(store|record|broker)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
+    (r"api/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
     (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|worker/frame\.h|worker/executor/.*",
      r"seccomp\.h|cblas\.h"),
-    (r"worker/.*", rf"{GROUND}|common/(store|broker)/(store|record|broker)\.h|{SPECS}|worker/[a-z_]+\.h",
+    (r"worker/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|worker/[a-z_]+\.h",
      r"uv\.h|jansson\.h"),
 ]
-LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|seccomp)")
+LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|seccomp|curl|xxhash)")
 
 
 def faults():

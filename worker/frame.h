@@ -8,7 +8,8 @@
  *   [one page: struct frame_shared][input: inline_max rounded up to pages][output: the same + a page]
  *
  * The executor maps it, jails itself, and answers FRAME_READY. Then for each
- * job: the supervisor writes the input, sends struct frame_job; the executor
+ * job: the supervisor writes the inline input, sends struct frame_job with the
+ * descriptors of the blobs (inputs in their order, then the output); the executor
  * computes and answers struct frame_done. Either end closing ends the other.
  */
 #ifndef MILLRACE_FRAME_H
@@ -17,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "common/checksum.h"
 #include "common/err.h"
 #include "kinds/kind.h"
 
@@ -34,19 +36,27 @@ struct frame_hello {
 struct frame_ready {
     uint32_t type; /* FRAME_READY */
     uint32_t pid;
+    char     kernel[32]; /* of the matrix library, as it calls it */
 };
 
 struct frame_job {
     uint32_t    type; /* FRAME_JOB */
     uint32_t    kind; /* enum kind_id */
     uint64_t    input_len;
+    uint32_t    blob_count; /* descriptors that come with the frame ... */
+    uint32_t    has_output; /* ... and 1: one more, the output */
+    uint64_t    blob_bytes[INPUT_BLOBS_MAX];
+    uint64_t    output_max; /* bytes of the output file, when there is one */
     struct args args;
+    char        refs[MSG_REFS_BYTES];
 };
 
 struct frame_done {
     uint32_t     type; /* FRAME_DONE */
     uint32_t     err;  /* enum err; why.err the same */
     uint64_t     output_len;
+    char         sum[CHECKSUM_BYTES];
+    char         verified[VERIFIED_BYTES];
     struct fault why;
 };
 

@@ -15,8 +15,10 @@ static int64_t limit_s_of(const struct settings *settings, const struct kind_spe
 enum err order_read(const struct settings *settings, const struct kind_spec *kind, const struct delivery *d,
                     struct order *out, struct fault *why)
 {
-    size_t   inline_max = (size_t)settings->inline_max;
-    enum err e;
+    const struct limits limits = {.inline_max = (size_t)settings->inline_max,
+                                  .side_max = settings->side_max,
+                                  .result_max = (uint64_t)settings->result_max};
+    enum err            e;
 
     out->is_undecodable = true; /* until it proves to be readable */
     if (d->bad.err)
@@ -28,8 +30,10 @@ enum err order_read(const struct settings *settings, const struct kind_spec *kin
     if (e)
         return e;
     out->is_undecodable = false;
-    if (d->msg->body_len > inline_max)
-        return fault_set(why, ERR_BODY, "the input has %zu bytes; this worker takes %zu", d->msg->body_len, inline_max);
+    if (d->msg->body_len > limits.inline_max)
+        return fault_set(why, ERR_BODY, "the input has %zu bytes; this worker takes %zu", d->msg->body_len,
+                         limits.inline_max);
     out->limit_s = limit_s_of(settings, kind, &out->args);
-    return kind->check(&out->args, d->msg->body_len, inline_max, &out->result_max, why);
+    return kind->check(&out->args, &(struct input){d->msg->body, d->msg->body_len, d->msg->refs}, &limits,
+                       &out->result_max, why);
 }

@@ -13,7 +13,7 @@
 
 struct order {
     struct args args;           /* complete */
-    size_t      result_max;     /* upper bound of the result's bytes */
+    uint64_t    result_max;     /* upper bound of the result's bytes */
     int64_t     limit_s;        /* the attempt's time limit */
     bool        is_undecodable; /* refused as a message, not as a job: a copy belongs into the dead queue */
 };

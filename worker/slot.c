@@ -238,8 +238,14 @@ static enum step enter_finish(struct slot *s)
     const struct kind_spec *kind = kind_of(s);
 
     s->is_asked = true;
-    store_finish(s->worker->store, &s->lease, child_output(&s->child), s->result_len, kind->result_type,
-                 kind->is_pulled, on_answer, s);
+    store_finish(s->worker->store, &s->lease,
+                 &(struct store_result){.bytes = child_output(&s->child),
+                                        .blob = "",
+                                        .size = (int64_t)s->result_len,
+                                        .content_type = kind->result_type,
+                                        .verified = "",
+                                        .with_pull = kind->is_pulled},
+                 on_answer, s);
     return STEP_FINISH;
 }
 

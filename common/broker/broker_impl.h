@@ -34,7 +34,7 @@
 #define QUEUE_NAME_BYTES 64
 #define FRAME_MAX 131072
 #define PARAMS_MAX 65536  /* of a message's params; with the room below they fit one frame again when republished */
-#define HEADER_ROOM 4096  /* all of a message's properties but params */
+#define HEADER_ROOM 6144  /* all of a message's properties but params */
 #define EDGE_BYTES 8      /* of a frame: head and end octet */
 #define FRAME_LEAST (PARAMS_MAX + HEADER_ROOM + EDGE_BYTES)
 #define BODY_MAX (8u << 20) /* bytes of a delivery that are kept */

@@ -16,12 +16,12 @@
 
 #define HEADER_FIXED_BYTES 12 /* class, weight, body size; the properties follow */
 
-enum header_type { HEADER_TEXT, HEADER_INT, HEADER_TIME, HEADER_PARAMS };
+enum header_type { HEADER_TEXT, HEADER_INT, HEADER_TIME, HEADER_OWNED };
 
 struct header {
     const char      *name;
     enum header_type type;
-    size_t           offset, bytes; /* of the field in struct msg */
+    size_t           offset, bytes; /* of the field in struct msg; OWNED: the longest text, NUL included */
     bool             is_optional;   /* left out when "" or 0 */
 };
 
@@ -30,7 +30,10 @@ struct header {
 #field, HEADER_TEXT, offsetof(struct msg, field), sizeof((struct msg *)0)->field, optional                     \
     }
 static const struct header headers[] = {
-    {"params", HEADER_PARAMS, offsetof(struct msg, params), 0, false},
+    {"params", HEADER_OWNED, offsetof(struct msg, params), PARAMS_MAX + 1, false},
+    {"input", HEADER_OWNED, offsetof(struct msg, refs), MSG_REFS_BYTES, true},
+    TEXT(parent, true),
+    {"member", HEADER_INT, offsetof(struct msg, member), 0, true},
     TEXT(copy, false),
     {"epoch", HEADER_INT, offsetof(struct msg, epoch), 0, false},
     {"attempt", HEADER_INT, offsetof(struct msg, attempt), 0, false},
@@ -61,7 +64,7 @@ static int fill_headers(const struct msg *m, amqp_table_entry_t entries[HEADER_C
             if (h->is_optional && value.value.i64 == 0)
                 continue;
         } else {
-            value.value.bytes = bytes_of(h->type == HEADER_PARAMS ? m->params : field);
+            value.value.bytes = bytes_of(h->type == HEADER_OWNED ? *(char *const *)(const void *)field : field);
             if (h->is_optional && value.value.bytes.len == 0)
                 continue;
         }
@@ -181,16 +184,17 @@ static void read_header(struct msg *m, const struct header *h, const amqp_field_
     } else if (h->type == HEADER_TEXT) {
         if (!read_text(field, h->bytes, v->value.bytes))
             complain(bad, what, "is too long or holds a zero byte");
-    } else if (v->value.bytes.len > PARAMS_MAX) {
+    } else if (v->value.bytes.len >= h->bytes) {
         complain(bad, what, "is too long");
     } else if (v->value.bytes.len) {
-        char *params = xmalloc(v->value.bytes.len + 1);
+        char **owned = (char **)(void *)field;
+        char  *text = xmalloc(v->value.bytes.len + 1);
 
-        if (read_text(params, v->value.bytes.len + 1, v->value.bytes)) {
-            free(m->params);
-            m->params = params;
+        if (read_text(text, v->value.bytes.len + 1, v->value.bytes)) {
+            free(*owned);
+            *owned = text;
         } else {
-            free(params);
+            free(text);
             complain(bad, what, "holds a zero byte");
         }
     }

@@ -99,15 +99,14 @@ void store_renew(struct store *s, const struct lease *l, double progress, bool d
     call_run(c);
 }
 
-void store_finish(struct store *s, const struct lease *l, const void *result, size_t len, const char *content_type,
-                  bool with_pull, store_fn *fn, void *ctx)
+void store_finish(struct store *s, const struct lease *l, const struct store_result *result, store_fn *fn, void *ctx)
 {
     struct call *c = call_of_owner(s, SCRIPT_finish, l, fn, ctx);
 
     call_int(c, s->config.retention_ms);
-    call_text(c, content_type);
-    call_int(c, with_pull);
-    call_bytes(c, result, len);
+    call_text(c, result->content_type);
+    call_int(c, result->with_pull);
+    call_bytes(c, result->bytes, (size_t)result->size);
     call_run(c);
 }
 

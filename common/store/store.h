@@ -40,7 +40,7 @@ enum store_answer {
     STORE_ASK,       /* claim: ask again after 400 ms with second = true */
     STORE_STALE,     /* renew, finish, fail, drain: another fence holds the job */
     STORE_CANCELLED, /* renew, finish, fail, drain: it was cancelled */
-    STORE_RETRYING,  /* fail: will run again; publish to the rung, then ack */
+    STORE_RETRYING,  /* fail: will run again; publish to the rung, then ack. split: the message is to come back */
     STORE_FAILED,    /* fail: for good */
     STORE_REFUSED,   /* cancel, retry: not in this state: reply->record */
     STORE_NO_INPUT,  /* retry: the input is no longer kept */
@@ -59,6 +59,8 @@ struct store_reply {
     const struct record *record;  /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
     const void          *data;    /* result: the bytes; stats: JSON text */
     size_t               data_len;
+    const int64_t       *fences; /* result of a group's parent: by member number, its result's fence */
+    size_t               fence_count;
     struct store_item   *items; /* pull: id + value; outbox_take: id + packed message */
     size_t               item_count;
 };
@@ -137,6 +139,9 @@ void store_pull(struct store *s, const char *kind, int64_t top, const char *idem
  * retrying jobs overdue by more than 60 s back into the outbox. */
 void store_overdue(struct store *s, const char *leader, store_fn *fn, void *ctx);
 
+/* Of these blobs: items are the names that some record still needs. OK with items, DOWN. */
+void store_blobs_needed(struct store *s, const char *const *names, size_t count, store_fn *fn, void *ctx);
+
 /* JSON text: {"epoch","jobs":{..totals..},"kinds":{KIND:{state:count,...,"oldest_ms"}},
  * "outbox":{"count","bytes"},"workers":[..],"histograms":{..}}; docs/protocol.md. */
 void store_stats(struct store *s, store_fn *fn, void *ctx);
@@ -158,10 +163,32 @@ void store_claim(struct store *s, struct lease *l, bool second, store_fn *fn, vo
 /* Extends the lease. detached: this owner has lost its delivery and goes on. OK, STALE, CANCELLED, GONE, DOWN. */
 void store_renew(struct store *s, const struct lease *l, double progress, bool detached, store_fn *fn, void *ctx);
 
-/* Completed. with_pull: the kind is handed out by pull. result is copied.
- * OK, STALE, CANCELLED, GONE, DOWN. */
-void store_finish(struct store *s, const struct lease *l, const void *result, size_t len, const char *content_type,
-                  bool with_pull, store_fn *fn, void *ctx);
+/* What an attempt brought. All of it is copied. */
+struct store_result {
+    const void *bytes;        /* NULL when it is a blob */
+    const char *blob;         /* name of a sealed blob, "" when bytes are given */
+    int64_t     size;         /* of either */
+    const char *content_type;
+    const char *verified;     /* JSON for the record, "" without */
+    bool        with_pull;    /* the kind is handed out by pull */
+};
+
+/* Completed. A group's member (msg->parent) counts in its parent by the same script, lets the next members go,
+ * and ends the parent when it was the last. OK, STALE, CANCELLED, GONE, DOWN. */
+void store_finish(struct store *s, const struct lease *l, const struct store_result *result, store_fn *fn, void *ctx);
+
+/* A job that falls into members. Idempotent: makes those that are missing, a few more at a time than the fleet
+ * has slots; the rest follow as members end. The parent stays in-progress without an owner; its message is to be
+ * deferred, and each later claim of it leads here again. member_params: those of every member, with the text
+ * "@MEMBER@" where its number goes. sealed: (number, fence) of results that are there though the store does not
+ * know of them any more. RETRYING (defer the message: reply->wait_ms), OK (it has ended by this), STALE,
+ * CANCELLED, GONE, DOWN. */
+struct store_sealed {
+    int64_t member, fence;
+};
+void store_split(struct store *s, const struct lease *l, int64_t count, const char *member_params, const char *layout,
+                 int64_t result_bytes, const char *content_type, const struct store_sealed *sealed,
+                 size_t sealed_count, store_fn *fn, void *ctx);
 
 /* The attempt failed. The class of err decides: permanent fails; transient
  * retries after wait_ms while attempts are left; loss runs again until losses_max.

@@ -2,6 +2,7 @@
 /* hash: SHA-512 over the body, then over its own digest, N times in all. The
  * raw result is the last digest: 64 bytes. */
 #include "kinds/kind.h"
+#include "kinds/render.h"
 
 #include <math.h>
 
@@ -12,14 +13,15 @@ static const struct param params[] = {
     {.type = PARAM_END},
 };
 
-static enum err check(const struct args *args, size_t input_len, size_t inline_max, size_t *result_bytes,
-                      struct fault *why)
+static enum err check(const struct args *args, const struct input *in, const struct limits *limits,
+                      uint64_t *result_bytes, struct fault *why)
 {
     (void)args;
-    if (!input_len)
-        return fault_set(why, ERR_BODY, "the body is empty; hash takes 1 to %zu bytes", inline_max);
-    if (input_len > inline_max)
-        return fault_set(why, ERR_TOO_LARGE, "the body has %zu bytes; the limit is %zu bytes", input_len, inline_max);
+    if (!in->body_len)
+        return fault_set(why, ERR_BODY, "the body is empty; hash takes 1 to %zu bytes", limits->inline_max);
+    if (in->body_len > limits->inline_max)
+        return fault_set(why, ERR_TOO_LARGE, "the body has %zu bytes; the limit is %zu bytes", in->body_len,
+                         limits->inline_max);
     *result_bytes = DIGEST_BYTES;
     return ERR_OK;
 }
@@ -42,11 +44,17 @@ static enum err render_json(const void *raw, size_t len, struct buf *out, struct
     return ERR_OK;
 }
 
+static enum err open_json(const struct result_face *face, const char *rows, const char *cols, void **stream,
+                          uint64_t *size, struct fault *why)
+{
+    return render_open_whole(face, rows, cols, render_json, stream, size, why);
+}
+
 static const struct intake intakes[] = {{0}};
 
 static const struct rendering renderings[] = {
-    {"application/json", render_json},
-    {"application/octet-stream", NULL},
+    {"application/json", true, open_json, render_read_whole, render_close_whole},
+    {"application/octet-stream", true, render_open_raw, render_read_whole, render_close_whole},
     {0},
 };
 

@@ -45,7 +45,7 @@ enum state {
 /* Where in a key: a \u counts its hex digits from ESCAPE_HEX on. */
 enum escape { ESCAPE_NONE, ESCAPE_BACKSLASH, ESCAPE_HEX };
 
-struct operand {
+struct part {
     size_t rows;
     size_t cols;
     bool   is_given;
@@ -59,7 +59,7 @@ struct matrix_reader {
     size_t         offset;  /* of the piece at hand within the document */
     const char    *piece;   /* borrowed while it is fed */
     struct buf     numbers; /* of the operands in the document's order */
-    struct operand operands[OPERANDS];
+    struct part operands[OPERANDS];
     int            current;    /* operand being read */
     bool           is_swapped; /* B came first */
     size_t         row_len;    /* numbers so far in the row at hand */
@@ -99,7 +99,7 @@ static const char *show_byte(char c, char out[8])
 
 static enum err open_matrix(struct matrix_reader *r)
 {
-    struct operand *o = &r->operands[r->current];
+    struct part *o = &r->operands[r->current];
 
     if (r->current == 1 && !r->operands[0].is_given)
         r->is_swapped = true;
@@ -115,7 +115,7 @@ static enum err open_row(struct matrix_reader *r)
 
 static enum err close_row(struct matrix_reader *r)
 {
-    struct operand *o = &r->operands[r->current];
+    struct part *o = &r->operands[r->current];
 
     if (!o->rows)
         o->cols = r->row_len;
@@ -445,7 +445,7 @@ enum err matrix_reader_feed(struct matrix_reader *r, const char *bytes, size_t l
 
 static enum err check_shapes(struct matrix_reader *r)
 {
-    const struct operand *a = &r->operands[0], *b = &r->operands[1];
+    const struct part *a = &r->operands[0], *b = &r->operands[1];
 
     if (r->state != END)
         return fault_set(&r->fault, ERR_JSON, "byte %zu: the document ends too early", r->offset);
@@ -458,7 +458,7 @@ static enum err check_shapes(struct matrix_reader *r)
     return ERR_OK;
 }
 
-enum err matrix_reader_finish(struct matrix_reader *r, size_t sides[MATRIX_ARGS], struct buf *input, struct fault *why)
+enum err matrix_reader_finish(struct matrix_reader *r, size_t sides[MATRIX_SIDES], struct buf *input, struct fault *why)
 {
     size_t a_bytes, b_bytes;
 

@@ -31,7 +31,7 @@ enum err matrix_reader_feed(struct matrix_reader *r, const char *bytes, size_t l
 
 /* The document is over: sides[MATRIX_M], [MATRIX_K], [MATRIX_N] are its
  * shapes, and the numbers of A and then B are appended to input. */
-enum err matrix_reader_finish(struct matrix_reader *r, size_t sides[MATRIX_ARGS], struct buf *input,
+enum err matrix_reader_finish(struct matrix_reader *r, size_t sides[MATRIX_SIDES], struct buf *input,
                               struct fault *why) MUST_CHECK;
 
 void matrix_reader_free(struct matrix_reader *r);

@@ -84,14 +84,16 @@ enum err matrix_run(struct task *task)
 {
     const int64_t *sides = task->args->integer;
     struct product p;
-    size_t         result_bytes;
+    uint64_t       result_bytes;
     enum err       e;
 
-    e = matrix_spec.check(task->args, task->input_len, SIZE_MAX, &result_bytes, &task->why);
+    e = matrix_spec.check(task->args, &(struct input){task->input, task->input_len, task->refs},
+                          &(struct limits){.inline_max = SIZE_MAX}, &result_bytes, &task->why);
     if (e)
         return e;
     if (result_bytes > task->output_max)
-        return fault_set(&task->why, ERR_INTERNAL, "no room for the product of %zu bytes", result_bytes);
+        return fault_set(&task->why, ERR_INTERNAL, "no room for the product of %llu bytes",
+                         (unsigned long long)result_bytes);
     p = (struct product){.m = (size_t)sides[MATRIX_M],
                          .k = (size_t)sides[MATRIX_K],
                          .n = (size_t)sides[MATRIX_N],

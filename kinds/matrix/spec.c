@@ -18,6 +18,9 @@ static const struct param params[] = {
     [MATRIX_M] = {"m", PARAM_INT, 1, MATRIX_SIDE_MAX, true, NAN, "", "rows of A"},
     [MATRIX_K] = {"k", PARAM_INT, 1, MATRIX_SIDE_MAX, true, NAN, "", "columns of A and rows of B"},
     [MATRIX_N] = {"n", PARAM_INT, 1, MATRIX_SIDE_MAX, true, NAN, "", "columns of B"},
+    [MATRIX_TILE_M] = {"tile_m", PARAM_INT, 1, MATRIX_SIDE_MAX, false, NAN, "", "rows of a tile, where the product is cut"},
+    [MATRIX_TILE_N] = {"tile_n", PARAM_INT, 1, MATRIX_SIDE_MAX, false, NAN, "", "columns of a tile"},
+    [MATRIX_TILE] = {"tile", PARAM_INT, 0, MATRIX_SIDE_MAX, false, NAN, "", "number of the tile that is computed, row by row"},
     [MATRIX_ARGS] = {.type = PARAM_END},
 };
 
@@ -27,9 +30,10 @@ static uint64_t bytes_of(uint64_t numbers)
     return numbers > UINT64_MAX / sizeof(double) ? UINT64_MAX : numbers * sizeof(double);
 }
 
-static enum err check(const struct args *args, size_t input_len, size_t inline_max, size_t *result_bytes,
-                      struct fault *why)
+static enum err check(const struct args *args, const struct input *in, const struct limits *limits,
+                      uint64_t *result_bytes, struct fault *why)
 {
+    size_t   input_len = in->body_len, inline_max = limits->inline_max;
     uint64_t m = (uint64_t)args->integer[MATRIX_M];
     uint64_t k = (uint64_t)args->integer[MATRIX_K];
     uint64_t n = (uint64_t)args->integer[MATRIX_N];
@@ -50,10 +54,15 @@ static enum err check(const struct args *args, size_t input_len, size_t inline_m
     return ERR_OK;
 }
 
-static void *json_begin(size_t inline_max) { return matrix_reader_new(inline_max); }
-
-static enum err json_feed(void *ctx, const char *bytes, size_t len, struct fault *why)
+static void *json_begin(const struct limits *limits, const struct blobs_face *blobs)
 {
+    (void)blobs;
+    return matrix_reader_new(limits->inline_max);
+}
+
+static enum err json_feed(void *ctx, const char *part, bool is_first, const char *bytes, size_t len, struct fault *why)
+{
+    (void)part, (void)is_first;
     return matrix_reader_feed(ctx, bytes, len, why);
 }
 
@@ -68,12 +77,12 @@ static enum err set_side(struct args *args, int i, size_t side, struct fault *wh
     return ERR_OK;
 }
 
-static enum err json_end(void *ctx, struct args *args, struct buf *input, struct fault *why)
+static enum err json_end(void *ctx, struct args *args, struct taken *out, struct fault *why)
 {
-    size_t   sides[MATRIX_ARGS];
-    enum err e = matrix_reader_finish(ctx, sides, input, why);
+    size_t   sides[MATRIX_SIDES];
+    enum err e = matrix_reader_finish(ctx, sides, &out->body, why);
 
-    for (int i = 0; i < MATRIX_ARGS && !e; i++)
+    for (int i = 0; i < MATRIX_SIDES && !e; i++)
         e = set_side(args, i, sides[i], why);
     matrix_reader_free(ctx);
     return e;
@@ -86,78 +95,12 @@ static const struct intake intakes[] = {
     {0},
 };
 
-/* Prints one row, with its brackets, straight into out. */
-static enum err render_row(const char *numbers, size_t row, size_t cols, struct buf *out, struct fault *why)
-{
-    char *p = buf_reserve(out, cols * (NUMTEXT_BYTES + 1) + 2);
-
-    *p++ = '[';
-    for (size_t j = 0; j < cols; j++) {
-        double value;
-
-        memcpy(&value, numbers + (row * cols + j) * sizeof(value), sizeof(value));
-        if (!isfinite(value))
-            return fault_set(why, ERR_ACCEPT,
-                             "row %zu, column %zu is not finite, which JSON cannot say; ask for application/x-npy", row,
-                             j);
-        p += numtext_print(value, p);
-        if (value == 0 && signbit(value)) { /* "-0" reads as the integer 0 in many a language */
-            *p++ = '.';
-            *p++ = '0';
-        }
-        *p++ = ',';
-    }
-    p[-1] = ']';
-    out->len = (size_t)(p - out->data);
-    return ERR_OK;
-}
-
-static enum err render_json(const void *raw, size_t len, struct buf *out, struct fault *why)
-{
-    size_t      rows, cols, before = out->len;
-    const char *numbers;
-    enum err    e;
-
-    e = npy_read(raw, len, &rows, &cols, &numbers, why);
-    if (e)
-        return e;
-    buf_text(out, "{\"C\":[");
-    for (size_t i = 0; i < rows && !e; i++) {
-        if (i)
-            buf_append(out, ",", 1);
-        e = render_row(numbers, i, cols, out, why);
-    }
-    buf_text(out, "]}");
-    if (e)
-        out->len = before;
-    return e;
-}
-
-static enum err render_octets(const void *raw, size_t len, struct buf *out, struct fault *why)
-{
-    size_t      rows, cols;
-    const char *numbers;
-    enum err    e;
-
-    e = npy_read(raw, len, &rows, &cols, &numbers, why);
-    if (!e)
-        buf_append(out, numbers, rows * cols * sizeof(double));
-    return e;
-}
-
-static const struct rendering renderings[] = {
-    {"application/json", render_json},
-    {"application/x-npy", NULL},
-    {"application/octet-stream", render_octets},
-    {0},
-};
-
 const struct kind_spec matrix_spec = {
     .name = "matrix",
     .help = "the product of two matrices of float64",
     .params = params,
     .intakes = intakes,
-    .renderings = renderings,
+    .renderings = matrix_renderings,
     .result_type = "application/x-npy",
     .is_pulled = false,
     .takes_body = true,

@@ -2,6 +2,7 @@
 /* spin: keeps one core busy for a given time; for trying out scaling, limits
  * and cancelling. The raw result is a line of JSON. */
 #include "kinds/kind.h"
+#include "kinds/render.h"
 
 #include <math.h>
 
@@ -12,13 +13,12 @@ static const struct param params[] = {
     {.type = PARAM_END},
 };
 
-static enum err check(const struct args *args, size_t input_len, size_t inline_max, size_t *result_bytes,
-                      struct fault *why)
+static enum err check(const struct args *args, const struct input *in, const struct limits *limits,
+                      uint64_t *result_bytes, struct fault *why)
 {
-    (void)args;
-    (void)inline_max;
-    if (input_len)
-        return fault_set(why, ERR_BODY, "spin takes no body, this one has %zu bytes", input_len);
+    (void)args, (void)limits;
+    if (in->body_len || *in->refs)
+        return fault_set(why, ERR_BODY, "spin takes no body, this one has %zu bytes", in->body_len);
     *result_bytes = SPIN_RESULT_BYTES;
     return ERR_OK;
 }
@@ -26,7 +26,7 @@ static enum err check(const struct args *args, size_t input_len, size_t inline_m
 static const struct intake intakes[] = {{0}};
 
 static const struct rendering renderings[] = {
-    {"application/json", NULL},
+    {"application/json", true, render_open_raw, render_read_whole, render_close_whole},
     {0},
 };
 

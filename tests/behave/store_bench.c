@@ -227,3 +227,16 @@ enum job_state state_of(struct bench *b, const struct msg *m)
     store_get(b->store, m->id, false, on_answer, &b->seen);
     return answer(b) == STORE_OK ? b->seen.record.state : JOB_STATE_COUNT;
 }
+
+void finish(struct bench *b, const struct lease *l, const void *bytes, size_t len, const char *content_type,
+            bool with_pull)
+{
+    struct store_result result = {.bytes = bytes,
+                                  .blob = "",
+                                  .size = (int64_t)len,
+                                  .content_type = content_type,
+                                  .verified = "",
+                                  .with_pull = with_pull};
+
+    store_finish(b->store, l, &result, on_answer, &b->seen);
+}

@@ -68,4 +68,8 @@ void claimed(struct bench *b, struct lease *l);
 /* JOB_STATE_COUNT when there is no record. */
 enum job_state state_of(struct bench *b, const struct msg *m);
 
+/* Finishes with a result that is no blob. */
+void finish(struct bench *b, const struct lease *l, const void *bytes, size_t len, const char *content_type,
+            bool with_pull);
+
 #endif

@@ -30,7 +30,7 @@ static void store__a_job_lives_from_create_to_pull(void **state)
     assert_int_equal(b->seen.record.created_ms, m->created_ms);
     assert_int_equal(b->seen.record.max_attempts, 3);
     assert_int_equal(b->seen.record.result_bytes, -1);
-    store_finish(b->store, &l, "a\0b", 3, "text/plain", true, on_answer, &b->seen);
+    finish(b, &l, "a\0b", 3, "text/plain", true);
     assert_int_equal(answer(b), STORE_OK);
     store_result(b->store, m->id, false, on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_OK);
@@ -176,14 +176,14 @@ static void store__an_emptied_server_is_a_new_epoch_within_the_call(void **state
 
     claimed(b, &ld);
     claimed(b, &lr);
-    store_finish(b->store, &ld, "v", 1, "t", true, on_answer, &b->seen);
+    finish(b, &ld, "v", 1, "t", true);
     assert_int_equal(answer(b), STORE_OK);
     store_pull(b->store, KIND, 5, "", on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_OK);
     store_cancel(b->store, cancelled->id, on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_OK);
     cli(b, "FLUSHALL");
-    store_finish(b->store, &lr, "w", 1, "t", false, on_answer, &b->seen);
+    finish(b, &lr, "w", 1, "t", false);
     store_renew(b->store, &lr, 0, false, on_answer, &b->seen); /* stale now: its order was kept */
     await(b, &b->seen.count, 2);
     b->seen.count = 0;
@@ -212,7 +212,7 @@ static void store__a_server_that_lost_its_memory_hears_the_last_seconds_again(vo
     struct lease  l = {.msg = done};
 
     claimed(b, &l);
-    store_finish(b->store, &l, "v", 1, "t", true, on_answer, &b->seen);
+    finish(b, &l, "v", 1, "t", true);
     assert_int_equal(answer(b), STORE_OK);
     store_create(b->store, boxed, on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_OK);
@@ -257,7 +257,7 @@ static void store__a_finish_said_again_beats_a_newer_claim(void **state)
     cli(b, "SAVE");
     snprintf(command, sizeof command, "HSET job:%s owner %s fence %lld", m->id, l.owner, (long long)l.fence);
     cli(b, command);
-    store_finish(b->store, &l, "v", 1, "t", true, on_answer, &b->seen);
+    finish(b, &l, "v", 1, "t", true);
     assert_int_equal(answer(b), STORE_OK);
     roll_back(b);
     assert_int_equal(state_of(b, m), JOB_COMPLETED);
@@ -326,7 +326,7 @@ static void store__forgets_transitions_only_when_the_server_outlives_them(void *
     int64_t       end;
 
     claimed(b, &l);
-    store_finish(b->store, &l, "v", 1, "t", true, on_answer, &b->seen);
+    finish(b, &l, "v", 1, "t", true);
     assert_int_equal(answer(b), STORE_OK);
     for (end = mono_ms() + 7500; mono_ms() < end;) /* the time is the subject here */
         uv_run(&b->loop, UV_RUN_ONCE);
@@ -372,7 +372,7 @@ static void store__a_full_server_takes_no_new_job_and_ends_old_ones(void **state
     store_create(b->store, more, on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_FULL);
     claimed(b, &l);
-    store_finish(b->store, &l, "v", 1, "t", true, on_answer, &b->seen);
+    finish(b, &l, "v", 1, "t", true);
     assert_int_equal(answer(b), STORE_OK);
     msg_free(m);
     msg_free(more);
@@ -422,7 +422,7 @@ static void store__watched_jobs_tell_their_end(void **state)
     store_get(b->store, m->id, true, on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_OK);
     claimed(b, &l);
-    store_finish(b->store, &l, "v", 1, "t", false, on_answer, &b->seen);
+    finish(b, &l, "v", 1, "t", false);
     assert_int_equal(answer(b), STORE_OK);
     for (int64_t end = mono_ms() + LATE_MS; !*b->ended && mono_ms() < end;)
         uv_run(&b->loop, UV_RUN_ONCE);
@@ -496,7 +496,7 @@ static void store__large_results_pass_whole_and_the_ring_stays_bounded(void **st
     memset(big, 'x', len);
     for (int i = 0; i < 2; i++) {
         claimed(b, &l[i]);
-        store_finish(b->store, &l[i], big, len, "t", false, on_answer, &b->seen);
+        finish(b, &l[i], big, len, "t", false);
         assert_int_equal(answer(b), STORE_OK);
         store_result(b->store, m[i]->id, false, on_answer, &b->seen);
         assert_int_equal(answer(b), STORE_OK);
@@ -524,7 +524,7 @@ static void store__each_of_many_settles_is_said_again(void **state)
         struct lease l = {.msg = m[i] = pending_msg(b)};
 
         claimed(b, &l);
-        store_finish(b->store, &l, result, i == LARGE ? len : (size_t)i, "t", true, on_answer, &b->seen);
+        finish(b, &l, result, i == LARGE ? len : (size_t)i, "t", true);
         assert_int_equal(answer(b), STORE_OK);
         if (i == 0) {
             store_pull(b->store, KIND, 5, "", on_answer, &b->seen);

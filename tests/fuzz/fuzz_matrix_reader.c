@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct reading {
     enum err     err;
     struct fault why;
-    size_t       sides[MATRIX_ARGS];
+    size_t       sides[MATRIX_SIDES];
     struct buf   input;
 };
 

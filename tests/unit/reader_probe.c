@@ -16,7 +16,7 @@
 struct reading {
     enum err     err;
     struct fault why;
-    size_t       sides[MATRIX_ARGS];
+    size_t       sides[MATRIX_SIDES];
     struct buf   input;
 };
 
@@ -58,7 +58,7 @@ static void answer(const struct reading *got)
         fwrite(&len, sizeof(len), 1, stdout);
         fwrite(got->why.detail, 1, len, stdout);
     } else {
-        uint64_t sides[MATRIX_ARGS] = {got->sides[0], got->sides[1], got->sides[2]};
+        uint64_t sides[MATRIX_SIDES] = {got->sides[0], got->sides[1], got->sides[2]};
 
         fwrite(sides, sizeof(sides), 1, stdout);
         fwrite(got->input.data, 1, got->input.len, stdout);

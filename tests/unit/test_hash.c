@@ -16,6 +16,8 @@ static enum err run(const void *input, size_t len, int64_t iterations, unsigned 
                            .input_len = len,
                            .output = out,
                            .output_max = 64,
+                           .output_fd = -1,
+                           .refs = "",
                            .threads = 1,
                            .progress = &shown};
     enum err       e = hash_run(&task);
@@ -58,15 +60,48 @@ static void hash__an_empty_body_is_refused(void **state)
 {
     struct args  args;
     struct fault why = {0};
-    size_t       bytes = 0;
+    uint64_t       bytes = 0;
 
     (void)state;
     args_init(&args);
-    assert_int_equal(hash_spec.check(&args, 0, 1024, &bytes, &why), ERR_BODY);
+    assert_int_equal(hash_spec.check(&args, &(struct input){NULL, 0, ""}, &(struct limits){.inline_max = 1024}, &bytes, &why), ERR_BODY);
     assert_int_equal(why.err, ERR_BODY);
-    assert_int_equal(hash_spec.check(&args, 1024, 1024, &bytes, &why), ERR_OK);
+    assert_int_equal(hash_spec.check(&args, &(struct input){NULL, 1024, ""}, &(struct limits){.inline_max = 1024}, &bytes, &why), ERR_OK);
     assert_int_equal(bytes, 64);
-    assert_int_equal(hash_spec.check(&args, 1025, 1024, &bytes, &why), ERR_TOO_LARGE);
+    assert_int_equal(hash_spec.check(&args, &(struct input){NULL, 1025, ""}, &(struct limits){.inline_max = 1024}, &bytes, &why), ERR_TOO_LARGE);
+}
+
+static size_t piece_len;
+
+static uint64_t piece_size(void *ctx, int64_t piece)
+{
+    (void)ctx, (void)piece;
+    return piece_len;
+}
+
+static bool read_piece(void *ctx, int64_t piece, uint64_t offset, void *out, size_t len)
+{
+    (void)piece;
+    memcpy(out, (const char *)ctx + offset, len);
+    return true;
+}
+
+/* The first form of a raw result, as the gateway would send it. */
+static enum err render(void *raw, size_t len, struct buf *out, struct fault *why)
+{
+    const struct rendering  *form = &hash_spec.renderings[0];
+    const struct result_face face = {raw, "", 1, piece_size, read_piece};
+    void                    *stream;
+    uint64_t                 size;
+    enum err                 e;
+
+    piece_len = len;
+    e = form->open(&face, NULL, NULL, &stream, &size, why);
+    if (e)
+        return e;
+    out->len += (size_t)form->read(stream, 0, buf_reserve(out, size), size, why);
+    form->close(stream);
+    return ERR_OK;
 }
 
 static void hash__renders_lower_case_hex(void **state)
@@ -80,13 +115,13 @@ static void hash__renders_lower_case_hex(void **state)
     for (int i = 0; i < 64; i++)
         digest[i] = (unsigned char)(i * 4 + 3);
     assert_string_equal(hash_spec.renderings[0].content_type, "application/json");
-    assert_int_equal(hash_spec.renderings[0].render(digest, 64, &out, &why), ERR_OK);
+    assert_int_equal(render(digest, 64, &out, &why), ERR_OK);
     text = buf_detach(&out);
     assert_int_equal(strlen(text), 12 - 1 + 128 + 2 - 1);
     assert_memory_equal(text, "{\"value\":\"03070b0f1317", 22);
     assert_string_equal(text + strlen(text) - 6, "fbff\"}");
     free(text);
-    assert_int_equal(hash_spec.renderings[0].render(digest, 63, &out, &why), ERR_INTERNAL);
+    assert_int_equal(render(digest, 63, &out, &why), ERR_INTERNAL);
     buf_free(&out);
 }
 

@@ -176,12 +176,12 @@ static void spin__takes_no_body(void **state)
 {
     struct args  args;
     struct fault why;
-    size_t       bytes;
+    uint64_t       bytes;
 
     (void)state;
     args_init(&args);
-    assert_int_equal(spin_spec.check(&args, 1, 1024, &bytes, &why), ERR_BODY);
-    assert_int_equal(spin_spec.check(&args, 0, 1024, &bytes, &why), ERR_OK);
+    assert_int_equal(spin_spec.check(&args, &(struct input){NULL, 1, ""}, &(struct limits){.inline_max = 1024}, &bytes, &why), ERR_BODY);
+    assert_int_equal(spin_spec.check(&args, &(struct input){NULL, 0, ""}, &(struct limits){.inline_max = 1024}, &bytes, &why), ERR_OK);
     assert_false(spin->takes_body);
 }
 
@@ -189,8 +189,8 @@ static void spin__takes_no_body(void **state)
 static enum err check_sizes(int64_t m, int64_t k, int64_t n, size_t body, size_t limit, struct fault *why)
 {
     struct args args = {.integer = {m, k, n}};
-    size_t      bytes = 0;
-    enum err    e = matrix->check(&args, body, limit, &bytes, why);
+    uint64_t      bytes = 0;
+    enum err    e = matrix->check(&args, &(struct input){NULL, body, ""}, &(struct limits){.inline_max = limit}, &bytes, why);
 
     if (!e)
         assert_int_equal(bytes, 128 + 8 * m * n);

@@ -16,7 +16,7 @@
 struct reading {
     enum err     err;
     struct fault why;
-    size_t       sides[MATRIX_ARGS];
+    size_t       sides[MATRIX_SIDES];
     struct buf   input;
 };
 
@@ -314,7 +314,7 @@ static void reader__refuses_a_long_literal_before_its_end(void **state)
 static void reader__adds_to_what_the_caller_has(void **state)
 {
     struct matrix_reader *r = matrix_reader_new(LIMIT);
-    size_t                sides[MATRIX_ARGS];
+    size_t                sides[MATRIX_SIDES];
     struct buf            input = {0};
     struct fault          why;
 
@@ -333,28 +333,28 @@ static void intake__sets_the_sides_and_knows_contradictions(void **state)
 {
     const struct intake *json = &matrix_spec.intakes[0];
     const char          *text = "{\"A\":[[1,2]],\"B\":[[3],[4]]}";
-    struct buf           input = {0};
+    struct taken         input = {0};
     struct args          args;
     struct fault         why;
-    void                *ctx = json->begin(LIMIT);
+    void                *ctx = json->begin(&(struct limits){.inline_max = LIMIT}, NULL);
 
     (void)state;
     assert_string_equal(json->content_type, "application/json");
     args_init(&args);
-    assert_int_equal(json->feed(ctx, text, strlen(text), &why), ERR_OK);
+    assert_int_equal(json->feed(ctx, NULL, false, text, strlen(text), &why), ERR_OK);
     assert_int_equal(json->end(ctx, &args, &input, &why), ERR_OK);
     assert_int_equal(args_complete(&matrix_spec, &args, &why), ERR_OK);
     assert_int_equal(args.integer[MATRIX_K], 2);
-    buf_free(&input);
+    buf_free(&input.body);
 
     args_init(&args);
     assert_int_equal(args_set(&matrix_spec, &args, "k", "3", &why), ERR_OK);
-    ctx = json->begin(LIMIT);
-    assert_int_equal(json->feed(ctx, text, strlen(text), &why), ERR_OK);
+    ctx = json->begin(&(struct limits){.inline_max = LIMIT}, NULL);
+    assert_int_equal(json->feed(ctx, NULL, false, text, strlen(text), &why), ERR_OK);
     assert_int_equal(json->end(ctx, &args, &input, &why), ERR_PARAM);
     assert_string_equal(why.detail, "k is given as 3, but the document has 2 columns of A and rows of B");
-    buf_free(&input);
-    ctx = json->begin(LIMIT);
+    buf_free(&input.body);
+    ctx = json->begin(&(struct limits){.inline_max = LIMIT}, NULL);
     json->abort(ctx);
 }
 
