@@ -11,9 +11,10 @@
 #include <math.h>
 #include <stdbool.h>
 
-#define TILE_FLOPS_LEAST 2.5e10 /* below that a product is not cut further to occupy slots */
+#define TILE_FLOPS_LEAST 1.2e10 /* below that no tile is made for the sake of the slots */
+#define TILE_FLOPS_WISH 2.5e10  /* nor are there tiles for every slot when they would be smaller than that */
 #define TILES_PER_SLOT 3        /* of those at least, if the product has the flops for it */
-#define INPUT_FLOPS 150.0       /* what one number of A or B costs: read, or made, and brought into order */
+#define NUMBER_FLOPS 150.0      /* what one number of a tile's A, B or C costs: read or made, written, summed up */
 #define JOB_FLOPS 2e9           /* what a job costs: its message, its records, its blob */
 #define COLUMNS_TRIED 16
 
@@ -22,8 +23,9 @@ struct plan_task {
     enum dtype dtype;
     uint64_t   memory; /* bytes a tile may take */
     int        slots;
-    double     tile_flops; /* most of a tile */
-    int64_t    least;      /* tiles there should be */
+    double     tile_flops;  /* most of a tile ... */
+    double     flops_least; /* ... and least */
+    int64_t    least;       /* tiles there should be */
 };
 
 static uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
@@ -70,7 +72,7 @@ static bool fits(const struct plan_task *t, const struct grid *g)
  * large as the others. */
 static uint64_t even_side(uint64_t side, uint64_t count)
 {
-    uint64_t tile = ceil_div(side, count), unit = tile > 4096 ? 64 : tile > 1024 ? 16 : 1;
+    uint64_t tile = ceil_div(side, count), unit = count == 1 ? 1 : tile > 8192 ? 64 : tile > 1024 ? 16 : 1;
     uint64_t rounded = ceil_div(tile, unit) * unit, before = (count - 1) * rounded;
 
     return before < side && side - before > rounded - rounded / 4 ? rounded : tile;
@@ -80,7 +82,8 @@ static uint64_t even_side(uint64_t side, uint64_t count)
 static double time_of(const struct plan_task *t, const struct grid *g)
 {
     double rows = (double)g->tile_rows, cols = (double)g->tile_cols;
-    double tile = flops_of(t, g->tile_rows, g->tile_cols) + INPUT_FLOPS * (rows + cols) * (double)t->k + JOB_FLOPS;
+    double numbers = (rows + cols) * (double)t->k + rows * cols;
+    double tile = flops_of(t, g->tile_rows, g->tile_cols) + NUMBER_FLOPS * numbers + JOB_FLOPS;
 
     return tile * (double)ceil_div((uint64_t)g->count, (uint64_t)t->slots);
 }
@@ -116,7 +119,7 @@ static struct grid choose(const struct plan_task *t)
         for (uint64_t i = 0; i < COLUMNS_TRIED && across + i <= t->n && down * (across + i) <= MATRIX_TILES_MAX; i++) {
             struct grid g = plan_grid(t->m, t->n, rows, even_side(t->n, across + i));
 
-            if (fits(t, &g) && time_of(t, &g) < best_time) {
+            if (fits(t, &g) && flops_of(t, g.tile_rows, g.tile_cols) >= t->flops_least && time_of(t, &g) < best_time) {
                 best = g;
                 best_time = time_of(t, &g);
             }
@@ -139,7 +142,7 @@ static struct grid finest(const struct plan_task *t)
 /* How many tiles keep the slots busy without being too small for a job. */
 static int64_t wish(double flops, int slots)
 {
-    double most = flops / TILE_FLOPS_LEAST, wanted = (double)slots * TILES_PER_SLOT;
+    double most = flops / TILE_FLOPS_WISH, wanted = (double)slots * TILES_PER_SLOT;
 
     if (slots < 2)
         return 1;
@@ -155,6 +158,7 @@ static struct grid cut(struct plan_task *t, double flops)
     if (g.count)
         return g;
     t->least = 1;
+    t->flops_least = 0;
     t->tile_flops = INFINITY;
     if (!choose(t).count)
         return finest(t); /* it is the memory that does not do */
@@ -166,7 +170,14 @@ static struct grid cut(struct plan_task *t, double flops)
 
 struct grid plan_cut(uint64_t m, uint64_t k, uint64_t n, enum dtype dtype, const struct share *share)
 {
-    struct plan_task t = {m, k, n, dtype, share->memory_bytes, share->slots, PLAN_TILE_FLOPS, 1};
+    struct plan_task t = {.m = m,
+                          .k = k,
+                          .n = n,
+                          .dtype = dtype,
+                          .memory = share->memory_bytes,
+                          .slots = share->slots,
+                          .tile_flops = PLAN_TILE_FLOPS,
+                          .least = 1};
     double           flops = flops_of(&t, m, n);
     bool             fits_whole = plan_memory(m, n, k, dtype) <= t.memory;
 
@@ -174,5 +185,7 @@ struct grid plan_cut(uint64_t m, uint64_t k, uint64_t n, enum dtype dtype, const
         return (struct grid){m, n, 1};
     if (flops > PLAN_WHOLE_FLOPS)
         t.least = wish(flops, t.slots);
+    if (fits_whole)
+        t.flops_least = TILE_FLOPS_LEAST;
     return cut(&t, flops);
 }
