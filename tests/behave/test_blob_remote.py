@@ -197,6 +197,7 @@ class Driver:
         self.say(*words)
         answer = self.hear()
         assert answer["event"] == words[0]
+        print(answer)  # shown with a failure
         return answer
 
     def files(self):
@@ -502,11 +503,21 @@ def test_real_gateway__list_delete_and_what_is_not_there(gateway, make_driver, f
     assert one.ask("fetch", f"{parent}-1-9", tmp_path / "out")["err"] == "no-blob"
 
 
+def test_real_gateway__a_long_list_is_whole(gateway, make_driver, file):
+    parent, data = str(uuid.uuid4()), file(b"x")
+    blobs = {f"{parent}-{i}-9" for i in range(400)}  # more than the gateway makes of it at one time
+    shared = make_driver("", gateway.shared)
+    for blob in blobs:
+        shared.say("put", blob, data, 0)
+    assert {shared.hear()["name"] for _ in blobs} == blobs
+    assert set(make_driver(gateway.url).ask("list", parent)["names"]) == blobs
+
+
 def test_real_gateway__refusals_reach_the_worker(gateway, make_driver, file, tmp_path):
-    answer = make_driver(gateway.url, key="another").ask("put", name(), file(DATA), 0)
+    answer = make_driver(gateway.url, key="another").ask("put", name(1), file(DATA), 0)
     assert answer["err"] == "io" and "401" in answer["detail"]
     big = tmp_path / "big"
     with open(big, "wb") as out:
         out.truncate(21_000_000)
-    answer = make_driver(gateway.url).ask("put", name(), big, 0)
+    answer = make_driver(gateway.url).ask("put", name(1), big, 0)
     assert answer["err"] == "disk-full" and "507" in answer["detail"]
