@@ -20,7 +20,6 @@ import urllib.parse
 import uuid
 
 import pytest
-import requests
 
 from harness import BUILD, eventually
 
@@ -444,10 +443,6 @@ def gateway(fleet, tmp_path):
     started = fleet.start_gateway(MILLRACE_API_KEY_FILE=keys, MILLRACE_BLOB_DIR=tmp_path / "shared",
                                   MILLRACE_BLOB_QUOTA=20_000_000)
     started.shared = tmp_path / "shared"
-    answer = requests.get(f"{started.url}/blobs?prefix={uuid.uuid4()}", headers={"Authorization": f"Bearer {KEY}"},
-                          timeout=10)
-    if answer.status_code == 404:
-        pytest.skip("this gateway serves no /blobs")
     return started
 
 
