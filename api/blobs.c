@@ -53,9 +53,9 @@ static void add_etag(struct request *r, const struct blob_info *info, char etag[
 struct upload {
     struct request  *request;
     struct gateway  *gw;
-    struct spill    *spill; /* owned */
-    struct spilled  *blob;  /* belongs to spill */
-    struct checksum *sum;   /* owned: of a blob that names itself, whose name may be taken */
+    struct spill    *spill;                 /* owned */
+    struct spilled  *blob;                  /* belongs to spill */
+    struct checksum *sum;                   /* owned: of a blob that names itself, whose name may be taken */
     char             name[BLOB_NAME_BYTES]; /* "" for a new one */
     char             sha256[SHA256_DIGITS + 1];
     int64_t          size;
@@ -96,8 +96,8 @@ static enum err check_size(const struct upload *u, int64_t size, struct fault *w
     if (!size)
         return fault_set(why, ERR_BODY, "the body is empty; a blob has at least one byte");
     if (size > 0 && (uint64_t)size > size_max(u))
-        return fault_set(why, ERR_TOO_LARGE, "the blob has %lld bytes or more; at most %llu are taken",
-                         (long long)size, (unsigned long long)size_max(u));
+        return fault_set(why, ERR_TOO_LARGE, "the blob has %lld bytes or more; at most %llu are taken", (long long)size,
+                         (unsigned long long)size_max(u));
     return ERR_OK;
 }
 
@@ -337,8 +337,9 @@ static void on_listed(void *ctx, enum err e, const char *const *names, size_t co
 
     request_gateway(r)->submits--;
     if (e) {
-        request_fail(r, e, e == ERR_PARAM ? "prefix is to be a UUID, or how the names of its results begin"
-                                          : "the directory of the blobs cannot be read");
+        request_fail(r, e,
+                     e == ERR_PARAM ? "prefix is to be a UUID, or how the names of its results begin"
+                                    : "the directory of the blobs cannot be read");
         return;
     }
     l = xcalloc(1, sizeof *l);
@@ -409,7 +410,7 @@ static void delete_end(struct request *r)
     if (!e)
         close(fd);
     request_gateway(r)->submits++;
-    store_blobs_needed(request_gateway(r)->store, &name, 1, on_needed, r);
+    store_blobs_needed(request_gateway(r)->store, &name, 1, 0, on_needed, r);
 }
 
 const struct handler blob_delete_handler = {NULL, NULL, delete_end, NULL};

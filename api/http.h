@@ -47,10 +47,10 @@ struct route {
     const char           *method;
     const char           *path;
     const struct handler *handler;
-    const char           *kind;    /* submitting routes: the kind, NULL: it is the path's segment */
-    const char           *media;   /* submitting routes: what a body is that says nothing; it is to be one that the
-                                      kind has a reader for. NULL: raw bytes are taken too */
-    bool                  is_open; /* answered without a key */
+    const char           *kind;  /* submitting routes: the kind, NULL: it is the path's segment */
+    const char           *media; /* submitting routes: what a body is that says nothing; it is to be one that the
+                                    kind has a reader for. NULL: raw bytes are taken too */
+    bool is_open;                /* answered without a key */
 };
 
 struct http_config {

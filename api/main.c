@@ -15,6 +15,8 @@
 
 #include "api/auth.h"
 #include "api/gateway.h"
+#include "api/spill.h"
+#include "common/blob/blob.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -76,7 +78,7 @@ static enum err check_exposure(const struct settings *s, struct fault *why)
 }
 
 #define METRICS_CONNECTIONS 16
-#define OWN_FILES (64 + METRICS_CONNECTIONS) /* sockets to the servers, logs, the loop's own */
+#define OWN_FILES (64 + METRICS_CONNECTIONS + SPILL_WRITERS_MAX) /* sockets to the servers, logs, the loop's own */
 
 /* Clients may not take the descriptors that the way to our own servers needs. */
 static void make_room_for_files(struct settings *s)
@@ -132,6 +134,23 @@ static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
     return e;
 }
 
+static struct limits limits_of(const struct settings *s)
+{
+    return (struct limits){.inline_max = (size_t)s->inline_max,
+                           .side_max = s->side_max,
+                           .result_max = (uint64_t)s->result_max,
+                           .upload_max = (uint64_t)s->upload_max,
+                           .has_blobs = *s->blob_dir != 0};
+}
+
+static enum err start_blobs(struct gateway *gw, struct fault *why)
+{
+    const struct blob_config config = {gw->settings.blob_dir, NULL, NULL, gw->settings.blob_quota};
+
+    gw->limits = limits_of(&gw->settings);
+    return gw->limits.has_blobs ? blob_store_open(gw->loop, &config, &gw->blobs, why) : ERR_OK;
+}
+
 static enum err start_http(struct gateway *gw, struct fault *why)
 {
     const struct settings *s = &gw->settings;
@@ -173,10 +192,13 @@ static enum err gateway_start(struct gateway *gw, struct fault *why)
     make_series(gw);
     gw->longpolls = longpolls_new(gw);
     gw->depths = depths_new(gw);
-    e = start_store_and_broker(gw, why);
+    e = start_blobs(gw, why);
+    if (!e)
+        e = start_store_and_broker(gw, why);
     if (e)
         return e;
     gw->relay = relay_new(gw);
+    gw->sweep = gw->blobs ? sweep_new(gw) : NULL;
     return start_http(gw, why);
 }
 
@@ -191,7 +213,11 @@ static void gateway_stop(struct gateway *gw)
     broker_stop(gw->broker); /* publishes under way are answered: a client hears that the outcome is unknown */
     longpolls_finish(gw->longpolls);
     depths_free(gw->depths);
-    store_close(gw->store); /* what it did not answer is answered as down; every request has its answer now */
+    sweep_stop(gw->sweep);
+    spills_stop(gw);
+    store_close(gw->store);      /* what it did not answer is answered as down */
+    blob_store_close(gw->blobs); /* likewise; every request has its answer now */
+    gw->blobs = NULL;
     http_stop(gw->http);
     http_stop(gw->metrics_http);
 }

@@ -28,10 +28,10 @@ struct submit {
     const struct kind_spec *kind;
     int                     kind_id;
     struct args             args;
-    struct spill           *spill; /* owned: the blobs of this input */
-    struct body            *body;  /* owned */
-    struct taken            input; /* owned */
-    struct msg             *msg;   /* owned */
+    struct spill           *spill;   /* owned: the blobs of this input */
+    struct body            *body;    /* owned */
+    struct taken            input;   /* owned */
+    struct msg             *msg;     /* owned */
     bool                    is_held; /* in the outbox, not confirmed */
 };
 

@@ -4,7 +4,8 @@
  *   every minute: walk through the directory -> ask the store which of the old ones are needed -> remove the others
  *
  * Every gateway does so: what one has removed the next does not find. Without
- * an answer of the store nothing is removed.
+ * an answer of the store nothing is removed, nor while its epoch is younger than
+ * the retention: jobs that only the broker knows may wait for their inputs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -101,7 +102,7 @@ static void ask(struct sweep *s)
 
     if (left)
         store_blobs_needed(s->gw->store, (const char *const *)s->names + s->asked, left < BATCH ? left : BATCH,
-                           on_needed, s);
+                           s->gw->settings.retention_s * 1000, on_needed, s);
     else
         round_end(s);
 }
