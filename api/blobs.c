@@ -277,10 +277,10 @@ static_assert(ROW_BYTES_MAX < LIST_STEP_BYTES, "a step has at least one row");
 
 /* Made while it is sent: {"blobs":[{"id","size"},..]}. */
 struct list {
-    struct gateway *gw;
-    char          **names; /* owned, each */
-    size_t          count, next;
-    bool            has_begun, has_ended, has_rows;
+    struct blob_store *blobs;
+    char             **names; /* owned, each */
+    size_t             count, next;
+    bool               has_begun, has_ended, has_rows;
 };
 
 static void list_free(void *ctx)
@@ -300,7 +300,7 @@ static int print_row(struct list *l, const char *name, char out[static ROW_BYTES
     struct fault     why;
     int              fd;
 
-    if (blob_open(l->gw->blobs, name, &fd, &info, &why))
+    if (blob_open(l->blobs, name, &fd, &info, &why))
         return 0;
     close(fd);
     snprintf(out, ROW_BYTES_MAX, "%s\n{\"id\":\"%s\",\"size\":%lld}", l->has_rows ? "," : "", name,
@@ -315,8 +315,6 @@ static int64_t list_read(void *ctx, uint64_t offset, char *out, size_t len)
     char        *at = out, *end = out + (len < LIST_STEP_BYTES ? len : LIST_STEP_BYTES);
 
     (void)offset;
-    if (!l->gw->blobs)
-        return -1; /* the gateway stops */
     if (!l->has_begun)
         at = stpcpy(at, "{\"blobs\":[");
     l->has_begun = true;
@@ -343,7 +341,7 @@ static void on_listed(void *ctx, enum err e, const char *const *names, size_t co
         return;
     }
     l = xcalloc(1, sizeof *l);
-    l->gw = request_gateway(r);
+    l->blobs = request_gateway(r)->blobs;
     l->names = xcalloc(count + 1, sizeof *l->names);
     for (; l->count < count; l->count++)
         l->names[l->count] = xstrdup(names[l->count]);

@@ -38,7 +38,9 @@ struct gateway {
     struct spill      *spills;
     int                writers; /* of blobs, in all spills */
     bool               is_stopping;
-    int                submits; /* under way, and uploads: an end waits for them */
+    int                streams_max; /* long answers at one time, as the limit of descriptors allows */
+    int                extra_files; /* descriptors of results beyond one for each reader, pieces.h */
+    int                submits;     /* under way, and uploads: an end waits for them */
     struct series     *accepted[KIND_COUNT];
     struct series     *held[KIND_COUNT];
 };

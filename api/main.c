@@ -15,6 +15,7 @@
 
 #include "api/auth.h"
 #include "api/gateway.h"
+#include "api/pieces.h"
 #include "api/spill.h"
 #include "common/blob/blob.h"
 #include "common/clock.h"
@@ -78,13 +79,19 @@ static enum err check_exposure(const struct settings *s, struct fault *why)
 }
 
 #define METRICS_CONNECTIONS 16
-#define OWN_FILES (64 + METRICS_CONNECTIONS + SPILL_WRITERS_MAX) /* sockets to the servers, logs, the loop's own */
+#define STREAMS_MAX 1024
+/* Sockets to the servers, logs, the loop's own, tiles of results, inputs that are being received. */
+#define OWN_FILES (64 + METRICS_CONNECTIONS + PIECES_EXTRA_MAX + SPILL_WRITERS_MAX)
 
-/* Clients may not take the descriptors that the way to our own servers needs. */
-static void make_room_for_files(struct settings *s)
+/* Clients may not take the descriptors that the way to our own servers needs: a socket each, and a file for each
+ * long answer. */
+static void make_room_for_files(struct gateway *gw)
 {
-    struct rlimit limit;
-    rlim_t        wanted = (rlim_t)s->connections_max + OWN_FILES;
+    struct settings *s = &gw->settings;
+    struct rlimit    limit;
+    rlim_t           wanted = (rlim_t)s->connections_max + STREAMS_MAX + OWN_FILES, left;
+
+    gw->streams_max = STREAMS_MAX;
 
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return;
@@ -95,9 +102,13 @@ static void make_room_for_files(struct settings *s)
     }
     if (limit.rlim_cur >= wanted)
         return;
-    s->connections_max = limit.rlim_cur > OWN_FILES + 8 ? (int64_t)limit.rlim_cur - OWN_FILES : 8;
-    log_event(LOG_WARN, "fewer-connections", "wanted_files=%llu limit=%llu connections_max=%lld",
-              (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (long long)s->connections_max);
+    left = limit.rlim_cur > OWN_FILES + 12 ? limit.rlim_cur - OWN_FILES : 12;
+    gw->streams_max = (int)(left / 4 < STREAMS_MAX ? left / 4 : STREAMS_MAX);
+    if (s->connections_max > (int64_t)left - gw->streams_max)
+        s->connections_max = (int64_t)left - gw->streams_max;
+    log_event(LOG_WARN, "fewer-connections", "wanted_files=%llu limit=%llu connections_max=%lld streams_max=%d",
+              (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (long long)s->connections_max,
+              gw->streams_max);
 }
 
 static void make_series(struct gateway *gw)
@@ -145,7 +156,7 @@ static struct limits limits_of(const struct settings *s)
 
 static enum err start_blobs(struct gateway *gw, struct fault *why)
 {
-    const struct blob_config config = {gw->settings.blob_dir, NULL, NULL, gw->settings.blob_quota};
+    const struct blob_config config = {.dir = gw->settings.blob_dir, .quota_bytes = gw->settings.blob_quota};
 
     gw->limits = limits_of(&gw->settings);
     return gw->limits.has_blobs ? blob_store_open(gw->loop, &config, &gw->blobs, why) : ERR_OK;
@@ -157,6 +168,7 @@ static enum err start_http(struct gateway *gw, struct fault *why)
     struct http_config     main = {.listen = s->listen,
                                    .port = (int)s->port,
                                    .connections_max = (int)s->connections_max,
+                                   .streams_max = gw->streams_max,
                                    .idle_s = (int)s->idle_s,
                                    .routes = gateway_routes,
                                    .gateway = gw,
@@ -188,7 +200,7 @@ static enum err gateway_start(struct gateway *gw, struct fault *why)
         e = auth_load(gw->settings.api_key_file, &gw->auth, why);
     if (e)
         return e;
-    make_room_for_files(&gw->settings);
+    make_room_for_files(gw);
     make_series(gw);
     gw->longpolls = longpolls_new(gw);
     gw->depths = depths_new(gw);
@@ -215,11 +227,11 @@ static void gateway_stop(struct gateway *gw)
     depths_free(gw->depths);
     sweep_stop(gw->sweep);
     spills_stop(gw);
-    store_close(gw->store);      /* what it did not answer is answered as down */
-    blob_store_close(gw->blobs); /* likewise; every request has its answer now */
-    gw->blobs = NULL;
+    store_close(gw->store);     /* what it did not answer is answered as down */
+    blob_store_stop(gw->blobs); /* likewise; every request has its answer now */
     http_stop(gw->http);
     http_stop(gw->metrics_http);
+    blob_store_close(gw->blobs); /* nobody reads from it any more */
 }
 
 static void on_stop_poll(uv_timer_t *poll)

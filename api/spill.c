@@ -225,7 +225,7 @@ void spill_drop(struct spill *s)
     while ((b = s->first)) {
         s->first = b->next;
         abort_writer(b);
-        if (b->is_sealed && s->gw->blobs && blob_delete(s->gw->blobs, b->name, &why))
+        if (b->is_sealed && blob_delete(s->gw->blobs, b->name, &why))
             log_event(LOG_WARN, "blob-left", "blob=%s why=\"%s\"", b->name, why.detail); /* a sweep will find it */
         free(b->head);
         free(b);

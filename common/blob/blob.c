@@ -140,6 +140,7 @@ enum err blob_store_open(uv_loop_t *loop, const struct blob_config *config, stru
     enum err           e;
 
     b->loop = loop;
+    b->dir.fd = -1;
     b->quota_bytes = config->quota_bytes;
     atomic_init(&b->is_closing, false);
     e = dir_open(config->dir, &b->dir, why);
@@ -163,12 +164,19 @@ out:
     return e;
 }
 
-void blob_store_close(struct blob_store *b)
+void blob_store_stop(struct blob_store *b)
 {
     if (!b)
         return;
     assert(!b->writers);
     pool_close(b);
+}
+
+void blob_store_close(struct blob_store *b)
+{
+    if (!b)
+        return;
+    blob_store_stop(b);
     uv_close((uv_handle_t *)&b->tender->timer, on_tender_closed);
     remote_close(b->remote);
     dir_close(&b->dir);

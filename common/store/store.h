@@ -56,6 +56,7 @@ struct store_reply {
     int64_t              attempt; /* RUN, MINE: this run, counted from 1 */
     int64_t              errors;  /* RUN, MINE: transient errors so far */
     int64_t              wait_ms; /* LATER, HELD; split's RETRYING */
+    int64_t              workers; /* beat: how many there are */
     const struct record *record;  /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
     const void          *data;    /* result: the bytes; stats: JSON text */
     size_t               data_len;
