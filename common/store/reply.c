@@ -143,7 +143,7 @@ static bool read_names(const redisReply *r, struct reply_parts *out)
     for (size_t i = 1; i < r->elements; i++) {
         if (r->element[i]->type != REDIS_REPLY_STRING)
             return false;
-        out->items[i - 1].id = r->element[i]->str;
+        out->items[i - 1] = (struct store_item){.id = r->element[i]->str, .data = ""};
     }
     out->reply.items = out->items;
     out->reply.item_count = r->elements - 1;

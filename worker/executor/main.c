@@ -149,9 +149,9 @@ static void warm_up(const struct executor *x)
                                 .progress = &x->shared->progress};
 
     args_init(&args);
-    for (int side = 0; side < 3; side++) {
-        args.real[side] = SIDE;
-        args.integer[side] = SIDE;
+    for (int i = 0; i < 3; i++) {
+        args.integer[i] = SIDE;
+        args.real[i] = SIDE;
     }
     if (matrix_run(&task))
         die("warm-up", task.why.detail);
