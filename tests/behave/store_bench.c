@@ -85,6 +85,15 @@ void await(struct bench *b, const int *count, int wanted)
     }
 }
 
+static void see_record(struct seen *seen, const struct record *record)
+{
+    seen->record = *record;
+    snprintf(seen->verified, sizeof seen->verified, "%s", record->verified);
+    snprintf(seen->layout, sizeof seen->layout, "%s", record->layout);
+    snprintf(seen->blob, sizeof seen->blob, "%s", record->result_blob);
+    snprintf(seen->detail, sizeof seen->detail, "%s", record->error_detail);
+}
+
 void on_answer(void *ctx, const struct store_reply *reply)
 {
     struct seen *seen = ctx;
@@ -97,7 +106,10 @@ void on_answer(void *ctx, const struct store_reply *reply)
     seen->epoch = reply->epoch;
     seen->has_record = reply->record != NULL;
     if (reply->record)
-        seen->record = *reply->record;
+        see_record(seen, reply->record);
+    seen->fence_count = reply->fence_count;
+    for (size_t i = 0; i < reply->fence_count && i < 8; i++)
+        seen->fences[i] = reply->fences[i];
     seen->data_len = reply->data_len;
     if (reply->data)
         memcpy(seen->data, reply->data, reply->data_len < sizeof seen->data ? reply->data_len : sizeof seen->data);
@@ -132,11 +144,12 @@ static void on_ended(void *ctx, const char *id)
     snprintf(b->ended, sizeof b->ended, "%s", id);
 }
 
+static void on_outbox(void *ctx) { ((struct bench *)ctx)->kicks++; }
 static void on_missed(void *ctx) { ((struct bench *)ctx)->missed++; }
 
 void bench_open(struct bench *b)
 {
-    static const struct store_events events = {on_state, on_ended, on_missed};
+    static const struct store_events events = {on_state, on_ended, on_missed, on_outbox};
     struct store_config              config = {b->url, 3600000, 15000, 3, 1, 1 << 20};
 
     if (!*b->url)

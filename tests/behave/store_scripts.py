@@ -21,6 +21,7 @@ KIND = "hash"
 DAY = 86_400_000
 LEASE = 15_000
 KEPT_MAX = 1 << 20
+PRELUDES = ("lib", "group")
 
 
 def script_text(name):
@@ -28,7 +29,7 @@ def script_text(name):
     if name == "boot":
         return text
     shebang, rest = text.split("\n", 1)
-    return shebang + "\n" + (LUA / "lib.lua").read_text() + rest
+    return shebang + "\n" + (LUA / "lib.lua").read_text() + (LUA / "group.lua").read_text() + rest
 
 
 def decoded(reply):
@@ -66,14 +67,19 @@ def server(tmp_path_factory):
 class Job:
     """What its message says."""
 
-    def __init__(self, store, idem="", digest="", deadline=0, attempt=0):
-        self.id = str(uuid.uuid4())
+    def __init__(self, store, idem="", digest="", deadline=0, attempt=0, refs=None, parent=None, member=0, id=None):
+        self.id = id or str(uuid.uuid4())
         self.epoch = store.epoch
         self.copy = uuid.uuid4().hex
         self.created = store.now()
         self.idem, self.digest, self.deadline, self.attempt = idem, digest, deadline, attempt
+        self.refs, self.parent, self.member = refs, parent, member
 
     def born(self, losses_max=2, **more):
+        if self.refs is not None:
+            more["refs"] = self.refs
+        if self.parent is not None:
+            more.update(parent=self.parent, member=self.member)
         return json.dumps({"kind": KIND, "created": self.created, "deadline": self.deadline, "idem": self.idem,
                            "digest": self.digest, "max": 3, "attempt": self.attempt, "losses_max": losses_max,
                            "retention": DAY, "kept_max": KEPT_MAX, **more})
@@ -96,7 +102,7 @@ class Store:
     def __init__(self, client):
         self.r = client
         self.shas = {path.stem: client.script_load(script_text(path.stem))
-                     for path in LUA.glob("*.lua") if path.stem != "lib"}
+                     for path in LUA.glob("*.lua") if path.stem not in PRELUDES}
         self.run_id = "first-run"
         self.boot()
 
@@ -132,8 +138,10 @@ class Store:
         return seconds * 1000 + micros // 1000
 
     def create(self, job):
-        idem = (job.idem, job.digest) if job.idem else ()
-        return self.call("create", job.id, KIND, job.created, job.deadline, 3, *idem)
+        more = (job.idem, job.digest) if job.idem or job.refs is not None else ()
+        if job.refs is not None:
+            more += (job.refs,)
+        return self.call("create", job.id, KIND, job.created, job.deadline, 3, *more)
 
     def accept(self, job):
         return self.call("accept", job.id, job.epoch)
@@ -150,10 +158,11 @@ class Store:
         return self.call(name, lease.job.id, lease.fence, lease.epoch, lease.born(), *arguments)
 
     def renew(self, lease, progress=0.5, away=0, lease_ms=LEASE):
-        return self.of_owner("renew", lease, lease_ms, progress, away)
+        return self.of_owner("renew", lease, lease_ms, progress, away, DAY)
 
-    def finish(self, lease, result=b"r" * 64, with_pull=1, replay=()):
-        return self.of_owner("finish", lease, DAY, "application/octet-stream", with_pull, result, *replay)
+    def finish(self, lease, result=b"r" * 64, with_pull=1, verified="", blob="", size="", replay=()):
+        return self.of_owner("finish", lease, DAY, "application/octet-stream", with_pull, result, verified,
+                             blob, size, *replay)
 
     def fail(self, lease, why="transient", wait=1000, packed=b"packed", losses_max=2, code="io", detail="it broke",
              replay=(), kept_max=KEPT_MAX):
