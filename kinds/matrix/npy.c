@@ -224,7 +224,7 @@ static enum err measure(const unsigned char *bytes, size_t len, size_t *prefix, 
 {
     uint32_t literal;
 
-    if (memcmp(bytes, MAGIC, len < MAGIC_BYTES ? len : MAGIC_BYTES) != 0)
+    if (len && memcmp(bytes, MAGIC, len < MAGIC_BYTES ? len : MAGIC_BYTES) != 0)
         return fault_set(why, ERR_BODY, "this is no NumPy file (.npy): it does not begin as such");
     *need = PREFIX_BYTES;
     if (len < PREFIX_BYTES)
