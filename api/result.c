@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "api/gateway.h"
+#include "api/range.h"
 
 /* ---- Accept ----------------------------------------------------------------- */
 
@@ -72,67 +73,19 @@ static const struct rendering *choose_rendering(const struct kind_spec *kind, co
     return best;
 }
 
-/* ---- Range ------------------------------------------------------------------- */
-
-enum range { RANGE_WHOLE, RANGE_PART, RANGE_OUTSIDE };
-
-/* Reads decimal digits at *text, which moves behind them; false when there are none. */
-static bool read_digits(const char **text, size_t *out)
-{
-    const char *start = *text;
-
-    for (*out = 0; **text >= '0' && **text <= '9'; ++*text)
-        *out = *out > SIZE_MAX / 100 ? *out : *out * 10 + (size_t)(**text - '0');
-    return *text > start;
-}
-
-/* Reads "bytes=a-b", "bytes=a-" or "bytes=-n" against size. What is none of
- * these, several ranges among it, asks for the whole (RFC 9110 allows it). */
-static enum range read_range(const char *header, size_t size, size_t *from, size_t *to)
-{
-    size_t first, last;
-    bool   has_first, has_last;
-
-    if (!header || strncmp(header, "bytes=", 6) != 0)
-        return RANGE_WHOLE;
-    header += 6;
-    has_first = read_digits(&header, &first);
-    if (*header++ != '-')
-        return RANGE_WHOLE;
-    has_last = read_digits(&header, &last);
-    if (*header || (!has_first && !has_last) || (has_first && has_last && last < first))
-        return RANGE_WHOLE;
-    *from = has_first ? first : last < size ? size - last : 0;
-    *to = has_first && has_last && last < size ? last + 1 : size;
-    return *from < *to && (has_first || last) ? RANGE_PART : RANGE_OUTSIDE;
-}
-
-/* Answers with body (taken), or the part of it that the request asks for. There
- * is nothing that If-Range could name, so with it the whole is given. */
+/* Answers with body (taken), or the part of it that the request asks for. */
 static void answer_bytes(struct request *r, const char *content_type, struct buf *body)
 {
-    const char *header = request_is_head(r) || request_header(r, "If-Range") ? NULL : request_header(r, "Range");
-    size_t      from = 0, to = 0;
-    char        range[80];
+    struct range range;
 
-    request_add_header(r, "Accept-Ranges", "bytes");
-    switch (read_range(header, body->len, &from, &to)) {
-    case RANGE_WHOLE:
-        request_answer(r, 200, content_type, body);
-        return;
-    case RANGE_OUTSIDE:
-        snprintf(range, sizeof range, "bytes */%zu", body->len);
-        request_add_header(r, "Content-Range", range);
-        request_fail(r, ERR_RANGE, range);
+    if (!request_range(r, body->len, NULL, &range)) {
         buf_free(body);
         return;
-    case RANGE_PART:
-        snprintf(range, sizeof range, "bytes %zu-%zu/%zu", from, to - 1, body->len);
-        request_add_header(r, "Content-Range", range);
-        memmove(body->data, body->data + from, to - from);
-        body->len = to - from;
-        request_answer(r, 206, content_type, body);
     }
+    body->len = (size_t)(range.to - range.from);
+    if (range.from)
+        memmove(body->data, body->data + range.from, body->len);
+    request_answer(r, range.status, content_type, body);
 }
 
 /* ---- the call ------------------------------------------------------------------ */
@@ -154,13 +107,13 @@ static bool read_piece(void *ctx, int64_t piece, uint64_t offset, void *out, siz
 
 static void answer_result(struct request *r, const struct store_reply *reply)
 {
-    int                     kind = kind_find(reply->record->kind);
-    const struct rendering *form;
+    int                      kind = kind_find(reply->record->kind);
+    const struct rendering  *form;
     const struct result_face face = {(void *)reply, "", 1, piece_size, read_piece};
-    struct buf              body = {0};
-    void                   *stream;
-    uint64_t                size;
-    struct fault            why;
+    struct buf               body = {0};
+    void                    *stream;
+    uint64_t                 size;
+    struct fault             why;
 
     if (kind < 0 || !reply->data) {
         request_fail(r, ERR_RESULT_GONE, "the record is still there, its result has expired or was lost with Redis");

@@ -105,7 +105,7 @@ enum err matrix_run(struct task *task)
     e = multiply(&p, task->threads) ? refuse_overflow(&p, &task->why) : ERR_OK;
     if (e)
         return e;
-    npy_write_header(task->output, p.m, p.n);
+    npy_write_header(task->output, DTYPE_F8, p.m, p.n);
     task->output_len = result_bytes;
     atomic_store_explicit(task->progress, 1.0, memory_order_relaxed);
     return ERR_OK;
