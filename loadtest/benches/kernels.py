@@ -2,7 +2,7 @@
 """How much of the bare kernel's speed is left inside a job, in turns with the bare loop; and which kernel it is.
 
 hash    rounds for about one second: rounds per second by the record's run_seconds (claim to settle)
-matrix  4,000 x 4,000 from .npy blobs, about one second: multiplications per second of the executor's CPU, since
+matrix  3,600 x 3,600 from .npy blobs, about one second: multiplications per second of the executor's CPU, since
         run_seconds has the disk in it, which is told beside
 tiny    the largest product that travels inline at the largest MILLRACE_INLINE_MAX, some 4 ms: told, not bound
 choice  OpenBLAS's own choice of a kernel against each one it can be told to take, and against BLIS
@@ -22,7 +22,7 @@ INPUT = "millrace"  # as in floor_hash.c
 INLINE_MAX = 4_194_304
 TINY = (724, 362, 724)  # m, k, n: operands and result just fit INLINE_MAX
 BATCH = 8  # tiny products per measurement
-SIDE = 4_000
+SIDE = 3_600  # below what is cut into tiles
 SLOTS = 2  # so that each has one thread of a machine with two CPUs
 EFFICIENCY = 0.97
 CHOICE_SIDE, CHOICE_CALLS = 2_000, 4
