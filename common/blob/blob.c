@@ -140,6 +140,7 @@ enum err blob_store_open(uv_loop_t *loop, const struct blob_config *config, stru
     enum err           e;
 
     b->loop = loop;
+    b->dir.fd = -1;
     b->quota_bytes = config->quota_bytes;
     atomic_init(&b->is_closing, false);
     e = dir_open(config->dir, &b->dir, why);

@@ -123,15 +123,15 @@ enum err draft_sha256(const struct draft *f, int64_t size, const atomic_bool *is
 
 /* ---- sealing --------------------------------------------------------------------- */
 
-/* Gives a file a name that nothing has yet; errno EEXIST otherwise. */
+/* Gives a file a name that nothing has yet: 0, or errno, EEXIST where something has it. */
 static int rename_new(const struct dir *d, const char *from, const char *to)
 {
     if (!renameat2(d->fd, from, d->fd, to, RENAME_NOREPLACE))
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
-        return -1;
+        return errno;
     if (linkat(d->fd, from, d->fd, to, 0)) /* file systems over a network often have only this */
-        return -1;
+        return errno;
     (void)unlinkat(d->fd, from, 0); /* a second name in tmp harms nobody; a walk removes it */
     return 0;
 }
@@ -157,6 +157,7 @@ static enum err place_sum(const struct dir *d, const struct draft *f, const char
     struct draft file = {.fd = -1};
     struct buf   text = {0};
     char         path[PATH_BYTES];
+    int          code = 0;
     enum err     e;
 
     snprintf(file.path, sizeof file.path, "%.*s.sum", (int)sizeof file.path - 5, f->path);
@@ -168,10 +169,11 @@ static enum err place_sum(const struct dir *d, const struct draft *f, const char
     e = draft_write(&file, text.data, text.len, 0, why);
     if (!e && !s->boot[0] && fsync(file.fd))
         e = io_fault(why, errno, "the checksum", name);
-    if (!e && rename_new(d, file.path, path) &&
-        (errno != EEXIST || !remove_orphan(d, name, path) || rename_new(d, file.path, path)))
-        e = errno == EEXIST ? fault_set(why, ERR_WRONG_STATE, "there is a blob %s already", name)
-                            : io_fault(why, errno, "the checksum", name);
+    if (!e && (code = rename_new(d, file.path, path)) == EEXIST && remove_orphan(d, name, path))
+        code = rename_new(d, file.path, path);
+    if (!e && code)
+        e = code == EEXIST ? fault_set(why, ERR_WRONG_STATE, "there is a blob %s already", name)
+                           : io_fault(why, code, "the checksum", name);
     if (e)
         (void)unlinkat(d->fd, file.path, 0);
     close(file.fd);
@@ -199,11 +201,13 @@ static enum err place_blob(const struct dir *d, const struct draft *f, const cha
 {
     char     path[PATH_BYTES];
     enum err e = ERR_OK;
+    int      code;
 
     dir_path(path, name, "");
-    if (rename_new(d, f->path, path))
-        return errno == EEXIST ? fault_set(why, ERR_WRONG_STATE, "there is a blob %s already", name)
-                               : io_fault(why, errno, "naming", name);
+    code = rename_new(d, f->path, path);
+    if (code)
+        return code == EEXIST ? fault_set(why, ERR_WRONG_STATE, "there is a blob %s already", name)
+                              : io_fault(why, code, "naming", name);
     if (!is_copy && sync_folder(d, path)) {
         e = io_fault(why, errno, "naming", name);
         (void)unlinkat(d->fd, path, 0);

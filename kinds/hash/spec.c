@@ -54,7 +54,7 @@ static const struct intake intakes[] = {{0}};
 
 static const struct rendering renderings[] = {
     {"application/json", true, open_json, render_read_whole, render_close_whole},
-    {"application/octet-stream", true, render_open_raw, render_read_whole, render_close_whole},
+    {"application/octet-stream", true, render_open_raw, render_read_raw, render_close_raw},
     {0},
 };
 
