@@ -52,8 +52,8 @@ const struct handler job_get_handler = {NULL, NULL, job_get_end, longpoll_gone};
 
 /* ---- DELETE, retry ---------------------------------------------------------- */
 
-/* What the store said to a cancel or a retry; wanted: what state it takes. */
-static void answer_moved(struct request *r, const struct store_reply *reply, const char *wanted)
+/* What the store said to a cancel or a retry; wanted: what state it takes, moved: what would have been done. */
+static void answer_moved(struct request *r, const struct store_reply *reply, const char *wanted, const char *moved)
 {
     struct fault why;
 
@@ -62,7 +62,12 @@ static void answer_moved(struct request *r, const struct store_reply *reply, con
         answer_record(r, 202, reply->record);
         return;
     case STORE_REFUSED:
-        fault_set(&why, ERR_WRONG_STATE, "the job is %s; %s", job_state_name(reply->record->state), wanted);
+        if (*reply->record->parent)
+            fault_set(&why, ERR_WRONG_STATE, "the job is member %lld of the group %s; only all of it can be %s",
+                      (long long)reply->record->member, reply->record->parent, moved);
+        else
+            fault_set(&why, ERR_WRONG_STATE, "the job is %s; only one that %s can be %s",
+                      job_state_name(reply->record->state), wanted, moved);
         request_fail_why(r, &why);
         return;
     case STORE_NO_INPUT:
@@ -78,7 +83,7 @@ static void answer_moved(struct request *r, const struct store_reply *reply, con
 
 static void on_cancelled(void *ctx, const struct store_reply *reply)
 {
-    answer_moved(ctx, reply, "only one that has not ended can be cancelled");
+    answer_moved(ctx, reply, "has not ended", "cancelled");
 }
 
 static void job_cancel_end(struct request *r)
@@ -95,7 +100,7 @@ static void on_retried(void *ctx, const struct store_reply *reply)
 
     if (reply->answer == STORE_OK)
         relay_kick(request_gateway(r)->relay);
-    answer_moved(r, reply, "only a failed one can be retried");
+    answer_moved(r, reply, "has failed", "retried");
 }
 
 static void job_retry_end(struct request *r)

@@ -47,8 +47,16 @@ static void on_depths(void *ctx, const int64_t *ready)
 static void on_ended(void *ctx, const char *id) { longpolls_ended(((struct gateway *)ctx)->longpolls, id); }
 static void on_missed(void *ctx) { longpolls_ended(((struct gateway *)ctx)->longpolls, NULL); }
 
+static void on_outbox(void *ctx)
+{
+    struct gateway *gw = ctx;
+
+    if (gw->relay)
+        relay_kick(gw->relay);
+}
+
 static const struct broker_events broker_events = {.publisher = on_publisher, .depths = on_depths};
-static const struct store_events  store_events = {NULL, on_ended, on_missed};
+static const struct store_events  store_events = {NULL, on_ended, on_missed, on_outbox};
 
 /* ---- start ------------------------------------------------------------------------ */
 

@@ -227,7 +227,13 @@ static enum step enter_run(struct slot *s)
     }
     s->result_max = order.result_max;
     s->limit_ms = now_ms + order.limit_s * 1000;
-    child_run(&s->child, s->worker->kind_ids[s->delivery->kind], &order.args, m->body, m->body_len, order.limit_s);
+    child_run(&s->child, &(struct child_job){.kind = s->worker->kind_ids[s->delivery->kind],
+                                             .args = &order.args,
+                                             .input = m->body,
+                                             .input_len = m->body_len,
+                                             .refs = m->refs,
+                                             .output_fd = -1,
+                                             .limit_s = order.limit_s});
     if (s->is_detached)
         renew(s, now_ms);
     return STEP_RUN;
@@ -403,10 +409,11 @@ void slot_deliver(struct slot *s, struct delivery *taken)
     slot_go(s, taken->msg->id[0] ? STEP_AWAIT : STEP_BURY);
 }
 
-static void on_child_ready(void *ctx)
+static void on_child_ready(void *ctx, const char *kernel)
 {
     struct slot *s = ctx;
 
+    (void)kernel;
     if (s->step == STEP_AWAIT)
         slot_go(s, STEP_CLAIM);
     else
@@ -422,7 +429,7 @@ static void on_child_done(void *ctx, const struct frame_done *done)
     if (s->step != STEP_RUN)
         return;
     s->result_len = done->output_len;
-    if (outcome_of_done(done, s->result_max < room ? s->result_max : room, &why))
+    if (outcome_of_done(done, s->result_max < room ? s->result_max : room, false, &why))
         slot_go(s, fail(s, &why));
     else
         slot_go(s, STEP_FINISH);

@@ -23,10 +23,12 @@ void store_create(struct store *s, const struct msg *m, store_fn *fn, void *ctx)
     call_int(c, m->created_ms);
     call_int(c, m->deadline_ms);
     call_int(c, s->config.attempts_max);
-    if (*m->idempotency) {
+    if (*m->idempotency || *m->refs) {
         call_text(c, m->idempotency);
         call_text(c, m->digest);
     }
+    if (*m->refs)
+        call_text(c, m->refs);
     call_run(c);
 }
 
@@ -144,6 +146,16 @@ void store_overdue(struct store *s, const char *leader, store_fn *fn, void *ctx)
 
     call_text(c, leader);
     call_int(c, s->config.retention_ms);
+    call_run(c);
+}
+
+void store_blobs_needed(struct store *s, const char *const *names, size_t count, store_fn *fn, void *ctx)
+{
+    struct call *c = call_new(s, SCRIPT_blobs_needed, fn, ctx);
+
+    call_int(c, s->config.retention_ms);
+    for (size_t i = 0; i < count; i++)
+        call_text(c, names[i]);
     call_run(c);
 }
 

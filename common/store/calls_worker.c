@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* calls_worker.c - what a worker asks of the store: each a script, its
  * arguments in the order of the comment at the script's top. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,12 @@ void call_born(struct call *c, const struct msg *m, const struct lease *l)
     put_string(&b, ",\"idem\":", m->idempotency);
     put_string(&b, ",\"digest\":", m->digest);
     put_number(&b, ",\"max\":", config->attempts_max);
+    if (*m->parent) {
+        put_string(&b, ",\"parent\":", m->parent);
+        put_number(&b, ",\"member\":", m->member);
+    }
+    if (*m->refs)
+        put_string(&b, ",\"refs\":", m->refs);
     if (l) {
         put_number(&b, ",\"attempt\":", l->attempt);
         put_number(&b, ",\"errors\":", l->errors);
@@ -53,6 +60,14 @@ void call_born(struct call *c, const struct msg *m, const struct lease *l)
     buf_free(&b);
 }
 
+/* What a call about this message may have to say again. */
+static void note(struct call *c, const struct msg *m)
+{
+    memcpy(c->subject, m->id, sizeof c->subject);
+    if (*m->parent)
+        memcpy(c->kind, m->kind, sizeof c->kind);
+}
+
 void store_claim(struct store *s, struct lease *l, bool second, store_fn *fn, void *ctx)
 {
     const struct msg *m = l->msg;
@@ -60,7 +75,7 @@ void store_claim(struct store *s, struct lease *l, bool second, store_fn *fn, vo
     char              dice[COPY_BYTES];
 
     c->lease = l;
-    memcpy(c->subject, m->id, sizeof c->subject);
+    note(c, m);
     job_copy_new(dice);
     dice[1] = 0;
     call_text(c, m->id);
@@ -79,7 +94,7 @@ static struct call *call_of_owner(struct store *s, enum script script, const str
 {
     struct call *c = call_new(s, script, fn, ctx);
 
-    memcpy(c->subject, l->msg->id, sizeof c->subject);
+    note(c, l->msg);
     call_text(c, l->msg->id);
     call_int(c, l->fence);
     call_int(c, l->claim_epoch);
@@ -96,6 +111,7 @@ void store_renew(struct store *s, const struct lease *l, double progress, bool d
     call_int(c, s->config.lease_ms);
     call_text(c, text);
     call_int(c, detached);
+    call_int(c, s->config.retention_ms);
     call_run(c);
 }
 
@@ -106,7 +122,69 @@ void store_finish(struct store *s, const struct lease *l, const struct store_res
     call_int(c, s->config.retention_ms);
     call_text(c, result->content_type);
     call_int(c, result->with_pull);
-    call_bytes(c, result->bytes, (size_t)result->size);
+    if (*result->blob) {
+        call_text(c, "");
+        call_text(c, result->verified);
+        call_text(c, result->blob);
+        call_int(c, result->size);
+    } else {
+        call_bytes(c, result->bytes, (size_t)result->size);
+        call_text(c, result->verified);
+        call_text(c, "");
+        call_text(c, "");
+    }
+    call_run(c);
+}
+
+/* The message of a job, with the attempts that it has had. */
+static void call_packed(struct call *c, const struct lease *l)
+{
+    struct msg *m = msg_dup(l->msg); /* others may hold the message: it is not to be written */
+    struct buf  packed = {0};
+
+    m->attempt = l->attempt;
+    msg_pack(m, &packed);
+    call_bytes(c, packed.data, packed.len);
+    buf_free(&packed);
+    msg_free(m);
+}
+
+/* What the messages of all members have in common: split.lua adds the rest in front and at @MEMBER@. */
+static void call_form(struct call *c, const struct msg *parent, const char *params)
+{
+    struct msg *m = msg_dup(parent);
+    struct buf  packed = {0};
+
+    assert(strstr(params, "@MEMBER@"));
+    memcpy(m->parent, parent->id, sizeof m->parent);
+    m->id[0] = m->copy[0] = m->idempotency[0] = m->digest[0] = 0;
+    m->member = m->epoch = m->attempt = m->created_ms = m->deadline_ms = 0; /* what is 0 is left out */
+    free(m->params);
+    m->params = xstrdup(params);
+    msg_pack(m, &packed);
+    call_bytes(c, packed.data, packed.len);
+    buf_free(&packed);
+    msg_free(m);
+}
+
+void store_split(struct store *s, const struct lease *l, int64_t count, const char *member_params, const char *layout,
+                 int64_t result_bytes, const char *content_type, const struct store_sealed *sealed,
+                 size_t sealed_count, store_fn *fn, void *ctx)
+{
+    struct call *c = call_of_owner(s, SCRIPT_split, l, fn, ctx);
+
+    call_int(c, s->config.retention_ms);
+    call_int(c, s->config.kept_max);
+    call_int(c, count);
+    call_text(c, layout);
+    call_int(c, result_bytes);
+    call_text(c, content_type);
+    call_packed(c, l);
+    call_form(c, l->msg, member_params);
+    for (size_t i = 0; i < sealed_count; i++) {
+        call_int(c, sealed[i].member);
+        call_int(c, sealed[i].fence);
+    }
     call_run(c);
 }
 
@@ -114,11 +192,7 @@ struct call *call_fail(struct store *s, const struct lease *l, const char *class
                        int64_t wait_ms)
 {
     struct call *c = call_of_owner(s, SCRIPT_fail, l, NULL, NULL);
-    struct msg  *kept = msg_dup(l->msg); /* others may hold the message: it is not to be written */
-    struct buf   packed = {0};
 
-    kept->attempt = l->attempt;
-    msg_pack(kept, &packed);
     call_int(c, s->config.retention_ms);
     call_text(c, class);
     call_text(c, code);
@@ -126,9 +200,7 @@ struct call *call_fail(struct store *s, const struct lease *l, const char *class
     call_int(c, wait_ms);
     call_int(c, s->config.losses_max);
     call_int(c, s->config.kept_max);
-    call_bytes(c, packed.data, packed.len);
-    buf_free(&packed);
-    msg_free(kept);
+    call_packed(c, l);
     return c;
 }
 

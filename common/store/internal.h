@@ -66,6 +66,7 @@ struct call {
     void         *ctx;
     struct lease *lease;                 /* claim */
     char          subject[JOB_ID_BYTES]; /* job id, or kind, for logs and replays */
+    char          kind[KIND_BYTES];      /* of a group's member: it may be cancelled by this; else "" */
 };
 
 struct call *call_new(struct store *s, enum script script, store_fn *fn, void *ctx);
@@ -104,7 +105,8 @@ void call_down(struct call *c);
 struct reply_parts {
     struct store_reply reply;
     struct record      record;
-    struct store_item *items; /* owned */
+    struct store_item *items;  /* owned */
+    int64_t           *fences; /* owned */
     int64_t            started_ms, until_ms;
     const char        *code, *detail; /* borrowed: of the end that a claim gave its job; else NULL */
 };

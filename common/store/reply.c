@@ -38,6 +38,12 @@ static const struct {
     {"code", TEXT, AT(error_code)},
     {"detail", TEXT, AT(error_detail)},
     {"type", TEXT, AT(content_type)},
+    {"blob", TEXT, AT(result_blob)},
+    {"verified", TEXT, AT(verified)},
+    {"layout", TEXT, AT(layout)},
+    {"member", INTEGER, AT(member)},
+    {"total", INTEGER, AT(members_total)},
+    {"done", INTEGER, AT(members_done)},
 };
 
 static void read_field(struct record *record, const char *name, const redisReply *value)
@@ -46,6 +52,8 @@ static void read_field(struct record *record, const char *name, const redisReply
         record->state = job_state_from_name(value->str);
     } else if (strcmp(name, "kind") == 0) {
         snprintf(record->kind, sizeof record->kind, "%s", value->str);
+    } else if (strcmp(name, "parent") == 0) {
+        snprintf(record->parent, sizeof record->parent, "%s", value->str);
     } else if (strcmp(name, "progress") == 0) {
         record->progress = strtod(value->str, NULL);
     } else if (strcmp(name, "input") == 0) {
@@ -65,14 +73,21 @@ static void read_field(struct record *record, const char *name, const redisReply
     }
 }
 
+/* What stands in a record where the hash has no such field. */
+static void read_nothing(struct record *record)
+{
+    record->worker = record->error_code = record->error_detail = record->content_type = "";
+    record->result_blob = record->verified = record->layout = "";
+    record->result_bytes = -1;
+    record->state = JOB_STATE_COUNT;
+}
+
 /* The flat answer of HGETALL. What belongs to an earlier state is left out. */
 static bool read_record(const char *id, const redisReply *r, struct record *record)
 {
     if (r->type != REDIS_REPLY_ARRAY || r->elements % 2)
         return false;
-    record->worker = record->error_code = record->error_detail = record->content_type = "";
-    record->result_bytes = -1;
-    record->state = JOB_STATE_COUNT;
+    read_nothing(record);
     snprintf(record->id, sizeof record->id, "%s", id);
     for (size_t i = 0; i < r->elements; i += 2) {
         if (r->element[i]->type != REDIS_REPLY_STRING || r->element[i + 1]->type != REDIS_REPLY_STRING)
@@ -94,8 +109,7 @@ static bool read_exists(const redisReply *r, struct record *record)
 {
     if (r->elements != 4 || r->element[1]->len >= JOB_ID_BYTES)
         return false;
-    record->worker = record->error_code = record->error_detail = record->content_type = "";
-    record->result_bytes = -1;
+    read_nothing(record);
     strcpy(record->id, r->element[1]->str);
     snprintf(record->kind, sizeof record->kind, "%s", r->element[2]->str);
     record->state = job_state_from_name(r->element[3]->str);
@@ -122,6 +136,33 @@ static bool read_items(const redisReply *r, size_t from, struct reply_parts *out
     return true;
 }
 
+/* Names alone, from element 1 on. */
+static bool read_names(const redisReply *r, struct reply_parts *out)
+{
+    out->items = xcalloc(r->elements, sizeof *out->items);
+    for (size_t i = 1; i < r->elements; i++) {
+        if (r->element[i]->type != REDIS_REPLY_STRING)
+            return false;
+        out->items[i - 1].id = r->element[i]->str;
+    }
+    out->reply.items = out->items;
+    out->reply.item_count = r->elements - 1;
+    return true;
+}
+
+static bool read_fences(const redisReply *r, struct reply_parts *out)
+{
+    out->fences = xcalloc(r->elements, sizeof *out->fences);
+    for (size_t i = 0; i < r->elements; i++) {
+        if (r->element[i]->type != REDIS_REPLY_STRING)
+            return false;
+        out->fences[i] = strtoll(r->element[i]->str, NULL, 10);
+    }
+    out->reply.fences = out->fences;
+    out->reply.fence_count = r->elements;
+    return true;
+}
+
 static int64_t integer_at(const redisReply *r, size_t i)
 {
     return i < r->elements && r->element[i]->type == REDIS_REPLY_INTEGER ? r->element[i]->integer : -1;
@@ -141,6 +182,21 @@ static bool read_attempt(const redisReply *r, struct reply_parts *out)
     return out->started_ms >= 0;
 }
 
+/* A record, and behind it the result: bytes, or the fences of the members that have its pieces. */
+static bool read_job(const struct call *c, const redisReply *r, struct reply_parts *out)
+{
+    const redisReply *result = r->elements > 2 ? r->element[2] : NULL;
+
+    if (result && result->type == REDIS_REPLY_STRING) {
+        out->reply.data = result->str;
+        out->reply.data_len = (size_t)result->len;
+    }
+    if (result && result->type == REDIS_REPLY_ARRAY && !read_fences(result, out))
+        return false;
+    out->reply.record = &out->record;
+    return r->elements > 1 && read_record(c->subject, r->element[1], &out->record);
+}
+
 /* What stands behind the word of an array answer. */
 static bool read_rest(const struct call *c, const redisReply *r, struct reply_parts *out)
 {
@@ -156,6 +212,7 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
         return read_attempt(r, out) && out->code && out->detail;
     case STORE_LATER:
     case STORE_HELD:
+    case STORE_RETRYING:
         reply->wait_ms = integer_at(r, 1);
         return reply->wait_ms >= 0;
     case STORE_EXISTS:
@@ -174,13 +231,10 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
         reply->data = r->elements > 1 ? r->element[1]->str : NULL;
         reply->data_len = r->elements > 1 ? (size_t)r->element[1]->len : 0;
         return reply->data != NULL;
-    default: /* a record, and the result behind it */
-        if (r->elements > 2 && r->element[2]->type == REDIS_REPLY_STRING) {
-            reply->data = r->element[2]->str;
-            reply->data_len = (size_t)r->element[2]->len;
-        }
-        reply->record = &out->record;
-        return r->elements > 1 && read_record(c->subject, r->element[1], &out->record);
+    case SCRIPT_blobs_needed:
+        return read_names(r, out);
+    default:
+        return read_job(c, r, out);
     }
 }
 
@@ -199,4 +253,8 @@ bool reply_read(const struct call *c, const redisReply *r, struct reply_parts *o
     return word == r || read_rest(c, r, out);
 }
 
-void reply_free(struct reply_parts *parts) { free(parts->items); }
+void reply_free(struct reply_parts *parts)
+{
+    free(parts->items);
+    free(parts->fences);
+}

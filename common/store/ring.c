@@ -3,8 +3,8 @@
  *
  * Redis may forget its last writes (a crash before the fsync, a failover); who
  * made them says them again on the new epoch. Every script allows that. Kept:
- * the worker's finish, fail, and claim that ended its job; the gateway's accept,
- * outbox, cancel, retry and pull. A replayed finish or fail names the answer that
+ * the worker's finish, fail, split, and claim or renew that ended its job; the
+ * gateway's accept, outbox, cancel, retry and pull. A replayed finish or fail names the answer that
  * it got: that stands, whatever the server knows by then. A drain is not kept: its
  * message is back in the broker and takes over the old claim at the price of one
  * loss. An entry is forgotten once the server has shown itself alive 5 s after it:
@@ -129,14 +129,14 @@ static void add(struct store *s, const struct call *c, enum known known)
 }
 
 /* Transitions whose replay says more than the call did. */
-static void add_cancel(struct store *s, const struct call *c, const struct record *record)
+static void add_cancel(struct store *s, const struct call *c, const char *kind)
 {
     struct call *replay = call_new(s, SCRIPT_cancel, NULL, NULL);
 
     call_text(replay, c->subject);
     call_int(replay, s->config.retention_ms);
     call_text(replay, s->epoch_text);
-    call_text(replay, record->kind);
+    call_text(replay, kind);
     add(s, replay, KNOWN_NONE);
     call_free(replay);
 }
@@ -193,8 +193,18 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
             add(s, c, KNOWN_NONE);
         break;
     case SCRIPT_claim:
-        if (parts->code)
+        if (parts->code && strcmp(parts->code, "cancelled") == 0)
+            add_cancel(s, c, c->kind);
+        else if (parts->code)
             add_ended(s, c, parts);
+        break;
+    case SCRIPT_renew: /* of a member whose group has ended */
+        if (reply->answer == STORE_CANCELLED && *c->kind)
+            add_cancel(s, c, c->kind);
+        break;
+    case SCRIPT_split: /* the parent's message comes back, but may be acked before this is safe */
+        if (reply->answer == STORE_OK || reply->answer == STORE_RETRYING)
+            add(s, c, KNOWN_NONE);
         break;
     case SCRIPT_finish:
         if (reply->answer == STORE_OK)
@@ -208,7 +218,7 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
         break;
     case SCRIPT_cancel:
         if (reply->answer == STORE_OK)
-            add_cancel(s, c, reply->record);
+            add_cancel(s, c, reply->record->kind);
         break;
     case SCRIPT_retry:
         if (reply->answer == STORE_OK)

@@ -291,7 +291,7 @@ enum err store_open(uv_loop_t *loop, const struct store_config *config, const st
     uv_timer_init(loop, &s->silence);
     uv_timer_init(loop, &s->trimmer);
     s->refuser.data = s->again.data = s->silence.data = s->trimmer.data = s;
-    if (s->events.ended)
+    if (s->events.ended || s->events.outbox)
         s->subscription = subscription_new(s);
     connect_start(s);
     *out = s;

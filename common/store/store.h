@@ -55,7 +55,7 @@ struct store_reply {
     int64_t              fence;   /* RUN, MINE */
     int64_t              attempt; /* RUN, MINE: this run, counted from 1 */
     int64_t              errors;  /* RUN, MINE: transient errors so far */
-    int64_t              wait_ms; /* LATER, HELD */
+    int64_t              wait_ms; /* LATER, HELD; split's RETRYING */
     const struct record *record;  /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
     const void          *data;    /* result: the bytes; stats: JSON text */
     size_t               data_len;
@@ -74,8 +74,10 @@ typedef void store_fn(void *ctx, const struct store_reply *reply);
 struct store_events {
     void (*state)(void *ctx, bool is_up);     /* true after every boot: it may come again, with a new epoch,
                                                  without a false in between. May be NULL */
-    void (*ended)(void *ctx, const char *id); /* a watched job became terminal; NULL: do not subscribe */
+    void (*ended)(void *ctx, const char *id); /* a watched job became terminal; may be NULL */
     void (*missed)(void *ctx);                /* the subscription was away: look again at what you watch */
+    void (*outbox)(void *ctx);                /* a group has put members into the outbox; may be NULL. With neither
+                                                 this nor ended nothing is subscribed */
 };
 
 struct store_config {
@@ -125,10 +127,12 @@ void store_get(struct store *s, const char *id, bool watch, store_fn *fn, void *
 /* The record and, when completed, the result's bytes; watch as above. OK, GONE, DOWN. */
 void store_result(struct store *s, const char *id, bool watch, store_fn *fn, void *ctx);
 
-/* OK with the record as it is now, REFUSED with the record, GONE, DOWN. */
+/* OK with the record as it is now, REFUSED with the record (ended, or member of a group that has not: its parent is
+ * what one cancels), GONE, DOWN. */
 void store_cancel(struct store *s, const char *id, store_fn *fn, void *ctx);
 
-/* A failed job again: record and outbox entry in one. OK, REFUSED, NO_INPUT, GONE, FULL, DOWN. */
+/* A failed job again: record and outbox entry in one. REFUSED also for a group's member: its parent is what one
+ * retries. OK, REFUSED, NO_INPUT, GONE, FULL, DOWN. */
 void store_retry(struct store *s, const char *id, store_fn *fn, void *ctx);
 
 /* Up to top finished jobs of the kind, newest first, each handed out once.
@@ -139,7 +143,8 @@ void store_pull(struct store *s, const char *kind, int64_t top, const char *idem
  * retrying jobs overdue by more than 60 s back into the outbox. */
 void store_overdue(struct store *s, const char *leader, store_fn *fn, void *ctx);
 
-/* Of these blobs: items are the names that some record still needs. OK with items, DOWN. */
+/* Of these blobs: items (id: the name) are those that some record still needs. All of them while the store's epoch
+ * is younger than the retention: it may not know of every job yet. OK with items, DOWN. */
 void store_blobs_needed(struct store *s, const char *const *names, size_t count, store_fn *fn, void *ctx);
 
 /* JSON text: {"epoch","jobs":{..totals..},"kinds":{KIND:{state:count,...,"oldest_ms"}},

@@ -132,11 +132,12 @@ static void on_ended(void *ctx, const char *id)
     snprintf(b->ended, sizeof b->ended, "%s", id);
 }
 
+static void on_outbox(void *ctx) { ((struct bench *)ctx)->kicks++; }
 static void on_missed(void *ctx) { ((struct bench *)ctx)->missed++; }
 
 void bench_open(struct bench *b)
 {
-    static const struct store_events events = {on_state, on_ended, on_missed};
+    static const struct store_events events = {on_state, on_ended, on_missed, on_outbox};
     struct store_config              config = {b->url, 3600000, 15000, 3, 1, 1 << 20};
 
     if (!*b->url)

@@ -28,7 +28,7 @@ struct bench {
     int           port;
     pid_t         server;
     const char   *password; /* NULL: none */
-    int           ups, downs, missed;
+    int           ups, downs, missed, kicks;
     char          ended[JOB_ID_BYTES];
     struct seen   seen;
 };

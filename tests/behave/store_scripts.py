@@ -21,6 +21,7 @@ KIND = "hash"
 DAY = 86_400_000
 LEASE = 15_000
 KEPT_MAX = 1 << 20
+PRELUDES = ("lib", "group")
 
 
 def script_text(name):
@@ -28,7 +29,7 @@ def script_text(name):
     if name == "boot":
         return text
     shebang, rest = text.split("\n", 1)
-    return shebang + "\n" + (LUA / "lib.lua").read_text() + rest
+    return shebang + "\n" + (LUA / "lib.lua").read_text() + (LUA / "group.lua").read_text() + rest
 
 
 def decoded(reply):
@@ -96,7 +97,7 @@ class Store:
     def __init__(self, client):
         self.r = client
         self.shas = {path.stem: client.script_load(script_text(path.stem))
-                     for path in LUA.glob("*.lua") if path.stem != "lib"}
+                     for path in LUA.glob("*.lua") if path.stem not in PRELUDES}
         self.run_id = "first-run"
         self.boot()
 
@@ -150,10 +151,11 @@ class Store:
         return self.call(name, lease.job.id, lease.fence, lease.epoch, lease.born(), *arguments)
 
     def renew(self, lease, progress=0.5, away=0, lease_ms=LEASE):
-        return self.of_owner("renew", lease, lease_ms, progress, away)
+        return self.of_owner("renew", lease, lease_ms, progress, away, DAY)
 
-    def finish(self, lease, result=b"r" * 64, with_pull=1, replay=()):
-        return self.of_owner("finish", lease, DAY, "application/octet-stream", with_pull, result, *replay)
+    def finish(self, lease, result=b"r" * 64, with_pull=1, verified="", blob="", size="", replay=()):
+        return self.of_owner("finish", lease, DAY, "application/octet-stream", with_pull, result, verified,
+                             blob, size, *replay)
 
     def fail(self, lease, why="transient", wait=1000, packed=b"packed", losses_max=2, code="io", detail="it broke",
              replay=(), kept_max=KEPT_MAX):

@@ -5,13 +5,13 @@
 -- made again by the claim of its message.
 local id = ARGV[2]
 local key = 'job:' .. id
-local r = call('HMGET', key, 'state', 'kind', 'created', 'idem')
+local r = call('HMGET', key, 'state', 'kind', 'created', 'idem', 'ties')
 if not r[1] then
     return ARGV[3] == ARGV[1] and 'gone' or 'ok'
 end
 if r[1] == 'unconfirmed' then
     call('HSET', key, 'state', 'pending')
     call('ZADD', 'ix:' .. r[2], r[3], id)
-    count_in(id, r[2], r[4])
+    count_in(id, r[2], r[4], r[5])
 end
 return 'ok'

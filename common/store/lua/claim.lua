@@ -6,13 +6,17 @@
 -- (bytes of the inputs kept for failed jobs).
 -- `pack`: ask again with the packed message, it has to be kept. `terminal` as an
 -- array (fence, attempt, errors, started, code, detail): this very claim ended the
--- job; after a Redis loss it is said again as `fail` by this fence.
+-- job; after a Redis loss it is said again as `fail` by this fence. With the code
+-- cancelled it was a member that nobody waits for: said again as `cancel`.
+-- A group's parent that has its members is run again at each visit, with a new
+-- fence: no attempt is spent, nor a loss where the last visit gave it back.
 -- dice: 0 to 15, low bits of the fence; Redis starts its own dice anew in each script.
 local id, copy, owner = ARGV[2], ARGV[3], ARGV[4]
 local key = 'job:' .. id
-local r = call('HMGET', key, 'state', 'kind', 'fence', 'attempt', 'errors', 'deadline', 'input')
+local r = call('HMGET', key, 'state', 'kind', 'fence', 'attempt', 'errors', 'deadline', 'input', 'ties')
 local state, kind, old, attempt, errors, deadline = r[1], r[2], tonumber(r[3]) or 0, r[4], r[5], r[6]
-if state == 'completed' or state == 'failed' or state == 'cancelled' then
+local is_tied = r[8]
+if is_end(state) then
     return 'terminal'
 end
 local now, us = clock()
@@ -21,26 +25,40 @@ if not state then
         return 'gone'
     end
     local b = cjson.decode(ARGV[9])
-    recreate(id, b, 'pending', b.created)
+    is_tied = recreate(id, b, 'pending', b.created)
     state, kind, attempt, deadline = 'pending', b.kind, b.attempt, b.deadline > 0 and b.deadline
+end
+
+local parent, is_split
+if is_tied then
+    local group = call('HMGET', key, 'parent', 'total')
+    parent, is_split = group[1], group[2] and state == 'in-progress'
+    if parent and ties().is_over(id) then
+        ties().cancel(id, cjson.decode(ARGV[9]).retention)
+        return {'terminal', old, tonumber(attempt) or 0, tonumber(errors) or 0, 0, 'cancelled', 'nobody waits for it'}
+    end
 end
 
 local fence = math.max(old + 1, us - us % 16 + ARGV[6])
 local function fail(losses, code, detail, input)
     local b = cjson.decode(ARGV[9])
     local more = call('HMGET', key, 'idem', 'watch', 'started')
-    if input == 1 then
+    if input == 1 and not parent then
         input = input_keep(id, ARGV[10], now, b.retention, b.kept_max)
     else
+        input = 0
         input_drop(id)
     end
     call('HSET', key, 'state', 'failed', 'fence', fence, 'finished', now, 'losses', losses, 'code', code,
          'detail', detail, 'input', input)
-    close(id, kind, state, 'failed', b.retention, more[1], more[2])
+    close(id, kind, state, 'failed', b.retention, more[1], more[2], is_tied)
+    if parent then
+        ties().member_failed(id, code, detail, b.retention, b.kept_max)
+    end
     return {'terminal', fence, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(more[3]) or 0, code, detail}
 end
-if state == 'in-progress' then
-    local held = call('HMGET', key, 'copy', 'owner', 'lease', 'away', 'losses', 'started')
+local held = state == 'in-progress' and call('HMGET', key, 'copy', 'owner', 'lease', 'away', 'losses', 'started')
+if held and held[2] then -- without an owner it is a parent between two visits
     local is_same = copy == held[1]
     if is_same and owner == held[2] then
         return {'mine', old, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(held[6]) or 0}
@@ -57,13 +75,13 @@ if state == 'in-progress' then
     end
     local losses = (tonumber(held[5]) or 0) + 1
     if losses > cjson.decode(ARGV[9]).losses_max then
-        if not ARGV[10] then
+        if not ARGV[10] and not parent then
             return 'pack'
         end
         return fail(losses, 'lost', 'its worker was lost ' .. losses .. ' times', 1)
     end
     call('HSET', key, 'losses', losses)
-else
+elseif not held then
     if deadline and now >= tonumber(deadline) then
         return fail(tonumber(call('HGET', key, 'losses')) or 0, 'expired', 'the deadline passed before the job ran', 0)
     end
@@ -75,6 +93,10 @@ else
     end
 end
 
+if is_split then
+    call('HSET', key, 'fence', fence, 'copy', copy, 'owner', owner, 'lease', now + ARGV[7], 'away', 0)
+    return {'run', fence, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(held[6]) or 0}
+end
 attempt = (tonumber(attempt) or 0) + 1
 call('HSET', key, 'state', 'in-progress', 'fence', fence, 'copy', copy, 'owner', owner, 'lease', now + ARGV[7],
      'started', now, 'attempt', attempt)
@@ -85,7 +107,7 @@ if r[7] == '1' then
     input_drop(id)
 end
 if state == 'unconfirmed' then
-    count_in(id, kind, call('HGET', key, 'idem'))
+    count_in(id, kind, call('HGET', key, 'idem'), is_tied)
 end
 call('ZADD', 'ix:' .. kind, RUNNING + now, id)
 return {'run', fence, attempt, tonumber(errors) or 0, now}

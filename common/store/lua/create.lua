@@ -1,8 +1,8 @@
 #!lua
 -- SPDX-License-Identifier: Apache-2.0
--- create(epoch, id, kind, created, deadline, max[, idem, digest]): the
+-- create(epoch, id, kind, created, deadline, max[, idem, digest[, refs]]): the
 -- unconfirmed record, uncounted and short-lived. Refuses when memory is full.
-local id, idem = ARGV[2], ARGV[7]
+local id, idem = ARGV[2], ARGV[7] ~= '' and ARGV[7]
 local key = 'job:' .. id
 if idem then
     local other = call('GET', 'idem:' .. idem)
@@ -28,5 +28,8 @@ call('PEXPIRE', key, 60000)
 if idem then
     call('HSET', key, 'idem', idem, 'digest', ARGV[8])
     call('SET', 'idem:' .. idem, id, 'PX', 60000)
+end
+if ARGV[9] then
+    ties().tie_blobs(id, ARGV[9], clock() + 60000)
 end
 return 'ok'

@@ -13,6 +13,10 @@ end
 if r[1] ~= 'in-progress' then
     return r[1] == 'pending' and 'ok' or 'stale'
 end
+if r[7] and call('HEXISTS', key, 'total') == 1 then
+    call('HDEL', key, 'owner', 'lease') -- a visit that was not made; the group goes on
+    return 'ok'
+end
 local now = clock()
 local attempt = tonumber(call('HGET', key, 'attempt')) or 0
 call('HSET', key, 'state', 'pending', 'attempt', math.max(0, attempt - 1), 'queued', now, 'progress', 0, 'away', 0)

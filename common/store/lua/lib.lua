@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- lib.lua: put in front of every script but boot, behind its shebang line.
+-- lib.lua: put in front of every script but boot, behind its shebang line; group.lua
+-- comes behind it.
 --
 -- Keys. Times are ms since 1970 by Redis TIME, if not said otherwise.
 --   epoch, run_id   of boot.lua; decimal text, microseconds; the process id text of Redis
@@ -16,6 +17,9 @@
 --                   code, detail     of the last error or loss
 --                   finished, type, bytes   of the end and of the result
 --                   out       the result, when it is small enough for the compact form of a hash
+--                   blob      name of the blob that is the result; then there is no out, no out:ID
+--                   verified  JSON of the check that the result stood
+--                   ties      1: there is a blobs, parent or total: the job concerns group.lua
 --                   input     1: in:ID is kept
 --                   watch     1: publish the id on millrace:ended at the end
 --                   pulled    1: was handed out before a Redis loss, not again
@@ -44,6 +48,7 @@
 -- ARGV[1] is the caller's epoch. Answers: a word, or an array that starts with it.
 -- `born` arguments are JSON: what a lost record is made of again.
 local call = redis.call
+local ties -- group.lua; to be called for jobs with ties only
 local RUNNING, WAITING = 1e13, 2e13
 if call('GET', 'epoch') ~= ARGV[1] then
     return 'epoch'
@@ -54,17 +59,24 @@ local function clock()
     return t[1] * 1000 + math.floor(t[2] / 1000), t[1] * 1000000 + t[2]
 end
 
+local function is_end(state)
+    return state == 'completed' or state == 'failed' or state == 'cancelled'
+end
+
 -- An unconfirmed record counts from now on, and lives until its job has ended.
-local function count_in(id, kind, idem)
+local function count_in(id, kind, idem, is_tied)
     call('PERSIST', 'job:' .. id)
     call('HINCRBY', 'count', 'accepted:' .. kind, 1)
     if idem then
         call('PERSIST', 'idem:' .. idem)
     end
+    if is_tied then
+        ties().need_blobs(id, '+inf')
+    end
 end
 
--- The marks of an end; the caller writes state and finished. retention: ms.
-local function close(id, kind, from, state, retention, idem, watch)
+-- The marks of an end; the caller has written state, finished and input. retention: ms.
+local function close(id, kind, from, state, retention, idem, watch, is_tied)
     if from == 'unconfirmed' then
         call('HINCRBY', 'count', 'accepted:' .. kind, 1)
     else
@@ -77,6 +89,9 @@ local function close(id, kind, from, state, retention, idem, watch)
     end
     if watch then
         call('PUBLISH', 'millrace:ended', id)
+    end
+    if is_tied then
+        ties().close(id, state, retention)
     end
 end
 
@@ -127,6 +142,7 @@ local function input_keep(id, packed, now, retention, bound)
 end
 
 -- Makes a lost record again, counted, in this state, with its score in ix:. A mark (pulled) survives.
+-- Returns its `ties`.
 local function recreate(id, b, state, score)
     local key = 'job:' .. id
     call('HSET', key, 'state', state, 'kind', b.kind, 'created', b.created, 'max', b.max,
@@ -141,17 +157,20 @@ local function recreate(id, b, state, score)
     call('PERSIST', key)
     call('HINCRBY', 'count', 'accepted:' .. b.kind, 1)
     call('ZADD', 'ix:' .. b.kind, score, id)
+    if b.parent or b.refs then
+        return ties().tie_again(id, b)
+    end
 end
 
 -- Whether the claim with this fence, made in the epoch `claimed`, still holds
--- the record. Returns state, fence, kind, idem, watch and pulled as a list, or nil and
+-- the record. Returns state, fence, kind, idem, watch, pulled and ties as a list, or nil and
 -- the answer. After a Redis loss the claim itself may be what was lost: then the
 -- record is missing or older than the claim (its fence is lower), and is brought
 -- to where the claim had left it. wins: also when a newer claim holds the record,
 -- or an older one has failed it.
 local function hold(id, fence, claimed, born, wins)
     local key = 'job:' .. id
-    local r = call('HMGET', key, 'state', 'fence', 'kind', 'idem', 'watch', 'pulled')
+    local r = call('HMGET', key, 'state', 'fence', 'kind', 'idem', 'watch', 'pulled', 'ties')
     local state = r[1]
     if state == 'cancelled' then
         return nil, 'cancelled'
@@ -174,7 +193,7 @@ local function hold(id, fence, claimed, born, wins)
         recreate(id, b, 'in-progress', RUNNING + b.started)
     else
         if state == 'unconfirmed' then
-            count_in(id, r[3], r[4])
+            count_in(id, r[3], r[4], r[7])
         elseif state == 'failed' then
             call('HINCRBY', 'count', 'failed:' .. r[3], -1)
         end
@@ -183,7 +202,7 @@ local function hold(id, fence, claimed, born, wins)
         call('ZADD', 'ix:' .. r[3], RUNNING + b.started, id)
     end
     call('HSET', key, 'fence', fence, 'owner', b.owner, 'copy', b.copy, 'started', b.started, 'lease', 0)
-    return call('HMGET', key, 'state', 'fence', 'kind', 'idem', 'watch', 'pulled')
+    return call('HMGET', key, 'state', 'fence', 'kind', 'idem', 'watch', 'pulled', 'ties')
 end
 
 -- Puts a packed message into the outbox; the caller has written ob:ID.

@@ -6,7 +6,7 @@
 -- nothing to keep. Refuses when memory is full.
 local id, packed = ARGV[2], ARGV[6]
 local key = 'job:' .. id
-local r = call('HMGET', key, 'state', 'kind', 'created', 'idem')
+local r = call('HMGET', key, 'state', 'kind', 'created', 'idem', 'ties')
 local state = r[1]
 if not state and ARGV[3] == ARGV[1] then
     return 'gone'
@@ -23,7 +23,7 @@ if not state then
 else
     call('HSET', key, 'state', 'pending')
     call('ZADD', 'ix:' .. r[2], r[3], id)
-    count_in(id, r[2], r[4])
+    count_in(id, r[2], r[4], r[5])
 end
 call('SET', 'ob:' .. id, packed)
 outbox_add(id, (clock()))

@@ -7,7 +7,7 @@ local answer = {'ok', now + 10000}
 for _, id in ipairs(call('ZRANGEBYSCORE', 'outbox', '-inf', now, 'LIMIT', 0, ARGV[2])) do
     local state = call('HGET', 'job:' .. id, 'state')
     local packed = call('GET', 'ob:' .. id)
-    if not packed or not state or state == 'completed' or state == 'failed' or state == 'cancelled' then
+    if not packed or not state or is_end(state) then
         outbox_drop(id)
     else
         call('ZADD', 'outbox', now + 10000, id)

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- SPDX-License-Identifier: Apache-2.0
--- renew(epoch, id, fence, claimed, born, lease_ms, progress, away): the owner is alive.
+-- renew(epoch, id, fence, claimed, born, lease_ms, progress, away, retention): the owner
+-- is alive. A member that nobody waits for is cancelled.
 local id = ARGV[2]
 local r, no = hold(id, ARGV[3], ARGV[4], ARGV[5])
 if not r then
@@ -8,6 +9,10 @@ if not r then
 end
 if r[1] ~= 'in-progress' then
     return 'stale'
+end
+if r[7] and ties().is_over(id) then
+    ties().cancel(id, ARGV[9])
+    return 'cancelled'
 end
 call('HSET', 'job:' .. id, 'lease', clock() + ARGV[6], 'progress', ARGV[7], 'away', ARGV[8])
 return 'ok'
