@@ -5,6 +5,7 @@ hash    rounds for about one second: rounds per second by the record's run_secon
 matrix  3,600 x 3,600 from .npy blobs, about one second: multiplications per second of the executor's CPU, since
         run_seconds has the disk in it, which is told beside
 tiny    the largest product that travels inline at the largest MILLRACE_INLINE_MAX, some 4 ms: told, not bound
+verify  the check of a product of 4,000 x 4,000, beside the product
 choice  OpenBLAS's own choice of a kernel against each one it can be told to take, and against BLIS
 """
 
@@ -25,6 +26,7 @@ BATCH = 8  # tiny products per measurement
 SIDE = 3_600  # below what is cut into tiles
 SLOTS = 2  # so that each has one thread of a machine with two CPUs
 EFFICIENCY = 0.97
+VERIFY_SIDE, VERIFY_ROUNDS, VERIFY_SHARE = 4_000, 5, 0.02
 CHOICE_SIDE, CHOICE_CALLS = 2_000, 4
 OPENBLAS_CORES = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX", "Cooperlake")
 BLIS = "libblis.so.4"
@@ -35,6 +37,9 @@ def run(report, options):
     for form in ("evp", "oneshot"):  # for the record: slower ways to the same digest
         report.measured(f"hash_{form}", **_bare_hash(form)[0])
     _choices(report, options)
+    report.measured("verify", **drive.run("cost_verify", VERIFY_SIDE, VERIFY_ROUNDS, env={"OPENBLAS_NUM_THREADS": "1"}))
+    report.ratio("verify_ms_to_multiply_ms", report.median("verify", "verify_ms"),
+                 report.median("verify", "multiply_ms"), at_most=VERIFY_SHARE)
     with Rig(options.queue_types(("quorum",))[0]) as rig:
         rig.start_gateway(inline_max=INLINE_MAX)
         worker = rig.start_worker(SLOTS, inline_max=INLINE_MAX)

@@ -17,8 +17,8 @@ TERMINAL_SECONDS = 60
 
 
 @pytest.fixture
-def fleet(make_fleet, servers, tmp_path):
-    fleet = make_fleet(servers, MILLRACE_BLOB_DIR=tmp_path / "blobs", MILLRACE_INLINE_MAX=INLINE_MAX)
+def fleet(make_fleet, servers):
+    fleet = make_fleet(servers, MILLRACE_INLINE_MAX=INLINE_MAX)
     fleet.start_gateway()
     fleet.start_worker(MILLRACE_SLOTS=2)
     return fleet
@@ -164,7 +164,7 @@ def test_random_operands_are_those_of_the_definition(fleet):
     seeds = 7, 2 ** 53 + 1
     job = submit_json(fleet, random_operand(70, 300, seeds[0]), random_operand(300, 80, seeds[1]))
     completed(fleet, job)
-    assert_is_product(result(fleet, job), philox(70, 300, seeds[0]), philox(300, 80, seeds[1])
+    assert_is_product(result(fleet, job), philox(70, 300, seeds[0]), philox(300, 80, seeds[1]))
 
 
 def test_a_cell_of_a_random_operand_can_be_seen_through_the_identity(fleet):
@@ -305,9 +305,9 @@ def test_every_record_says_how_its_product_was_verified(fleet):
 
 
 @pytest.mark.parametrize("side", [8, 90])
-def test_a_product_with_one_wrong_number_is_not_a_result(make_fleet, servers, tmp_path, side):
+def test_a_product_with_one_wrong_number_is_not_a_result(make_fleet, servers, side):
     """The executor of this test flips one element of the first product that it computes."""
-    fleet = make_fleet(servers, MILLRACE_BLOB_DIR=tmp_path / "blobs", MILLRACE_INLINE_MAX=INLINE_MAX)
+    fleet = make_fleet(servers, MILLRACE_INLINE_MAX=INLINE_MAX)
     fleet.start_gateway()
     fleet.start_worker(MILLRACE_EXEC=os.path.join(BUILD, "millrace-exec-flip"), MILLRACE_BACKOFF_BASE_SECONDS=1)
     a = operand(1, side, side, "f8", "C")
