@@ -13,26 +13,30 @@
 #include "common/store/store.h"
 #include "kinds/kind.h"
 
+struct blob_store;
 struct longpolls; /* longpoll.c: requests that wait for a job's end */
 struct relay;     /* relay.c: outbox to broker */
 struct depths;    /* stats.c: queue lengths as the broker tells them */
 
 struct gateway {
-    uv_loop_t        *loop;
-    struct settings   settings;
-    struct metrics   *metrics;
-    struct store     *store;
-    struct broker    *broker;
-    struct http      *http;
-    struct http      *metrics_http; /* NULL without a port of its own */
-    struct auth      *auth;         /* NULL without keys */
-    struct longpolls *longpolls;
-    struct relay     *relay;
-    struct depths    *depths;
-    bool              is_stopping;
-    int               submits; /* under way: an end waits for them */
-    struct series    *accepted[KIND_COUNT];
-    struct series    *held[KIND_COUNT];
+    uv_loop_t         *loop;
+    struct settings    settings;
+    struct metrics    *metrics;
+    struct store      *store;
+    struct broker     *broker;
+    struct blob_store *blobs; /* NULL without a directory for them */
+    struct http       *http;
+    struct http       *metrics_http; /* NULL without a port of its own */
+    struct auth       *auth;         /* NULL without keys */
+    struct longpolls  *longpolls;
+    struct relay      *relay;
+    struct depths     *depths;
+    bool               is_stopping;
+    int                streams_max; /* long answers at one time, as the limit of descriptors allows */
+    int                extra_files; /* descriptors of results beyond one for each reader, pieces.h */
+    int                submits;     /* under way: an end waits for them */
+    struct series     *accepted[KIND_COUNT];
+    struct series     *held[KIND_COUNT];
 };
 
 extern const struct route gateway_routes[];

@@ -219,6 +219,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     connection_enter(r->link, IN_HEAD);
     if (r->has_started && r->route->handler->gone)
         r->route->handler->gone(r);
+    r->http->streams -= r->is_stream;
     if (r->response)
         MHD_destroy_response(r->response);
     for (int i = 0; i < r->header_count; i++)
@@ -351,6 +352,8 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
 }
 
 int http_port(const struct http *h) { return MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT)->port; }
+
+int http_streams(const struct http *h) { return h->streams; }
 
 void http_quiesce(struct http *h)
 {

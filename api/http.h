@@ -15,7 +15,8 @@
  * Answers of any length are produced while they are sent, one block for each
  * client in each round of the loop, and only as its socket takes them: a slow
  * reader costs a block and what its source holds, and delays nobody. He is cut
- * off when his socket took nothing for the idle time.
+ * off when his socket took nothing for the idle time; of such answers there are
+ * streams_max at one time, more are told to come later (503).
  */
 #ifndef MILLRACE_HTTP_H
 #define MILLRACE_HTTP_H
@@ -56,6 +57,7 @@ struct http_config {
     const char         *listen; /* address, v4 or v6, borrowed */
     int                 port;   /* 0: any */
     int                 connections_max;
+    int                 streams_max; /* streamed answers at one time: each holds a descriptor or a block */
     int                 idle_s;
     const struct route *routes;  /* ends with method NULL, borrowed */
     struct gateway     *gateway; /* handed to handlers by request_gateway */
@@ -65,6 +67,7 @@ struct http_config {
 
 enum err http_start(uv_loop_t *loop, const struct http_config *config, struct http **out, struct fault *why) MUST_CHECK;
 int      http_port(const struct http *h);
+int      http_streams(const struct http *h); /* streamed answers under way */
 
 /* No new connections; those that are there get one more answer each. */
 void http_quiesce(struct http *h);

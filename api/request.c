@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* request.c - what a handler may ask of its request, and how it answers it. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,13 +94,27 @@ static void on_read_end(void *ctx)
     free(source);
 }
 
+/* Whether there may be one more answer of this sort; a refusal is answered. */
+static bool stream_begin(struct request *r)
+{
+    if (r->is_answered)
+        return false;
+    if (r->http->streams >= r->http->config.streams_max) {
+        request_fail(r, ERR_BUSY, "too many long answers are on their way; try again later");
+        return false;
+    }
+    r->is_stream = true;
+    r->http->streams++;
+    return true;
+}
+
 void request_answer_stream(struct request *r, int status, const char *content_type, int64_t size,
                            const struct http_source *source)
 {
     struct http_source  *own = xmemdup(source, sizeof *source);
     struct MHD_Response *response = NULL;
 
-    if (!r->is_answered)
+    if (stream_begin(r))
         response = MHD_create_response_from_callback(size < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)size, BLOCK_BYTES, on_read,
                                                      own, on_read_end);
     if (response) {
@@ -114,9 +129,10 @@ void request_answer_file(struct request *r, int status, const char *content_type
 {
     struct MHD_Response *response = NULL;
 
-    if (!r->is_answered)
+    if (stream_begin(r))
         response = MHD_create_response_from_fd_at_offset64((uint64_t)size, fd, (uint64_t)offset);
     if (response) {
+        posix_fadvise(fd, offset, size, POSIX_FADV_SEQUENTIAL);
         respond(r, status, content_type, response);
         return;
     }

@@ -136,7 +136,7 @@ static void warm_up(const struct executor *x)
     enum { SIDE = 128 }; /* large enough that no shortcut for small products is taken */
     static const double operands[2 * SIDE * SIDE] __attribute__((aligned(64)));
     static char         output[SIDE * SIDE * sizeof(double) + FRAME_PAGE] __attribute__((aligned(64)));
-    struct args         args = {.integer = {SIDE, SIDE, SIDE}};
+    struct args         args;
     struct task         task = {.args = &args,
                                 .input = operands,
                                 .input_len = sizeof(operands),
@@ -148,6 +148,11 @@ static void warm_up(const struct executor *x)
                                 .threads = (int)x->hello.threads,
                                 .progress = &x->shared->progress};
 
+    args_init(&args);
+    for (int i = 0; i < 3; i++) {
+        args.integer[i] = SIDE;
+        args.real[i] = SIDE;
+    }
     if (matrix_run(&task))
         die("warm-up", task.why.detail);
 }
