@@ -49,7 +49,7 @@ def _some_tiles(report, rig, worker, name, side):
     finally:
         rig.call("DELETE", f"/jobs/{job}")
     flops = sum(2.0 * tile.numbers.size * side for tile in tiles)
-    report.measured(name, side=side, tiles=watch.record["members"]["total"], tile_rows=rows, tile_cols=cols,
+    report.measured(name, side=side, tiles=watch.record["tiles"]["total"], tile_rows=rows, tile_cols=cols,
                     tiles_sealed=len(tiles), seconds=seconds, gflops=flops / seconds / 1e9,
                     full_hours=2.0 * side ** 3 / flops * seconds / 3600, executor_peak_mb=watch.peak_mb,
                     worst_relative_difference=worst)
@@ -77,7 +77,7 @@ class _Watch:
         if self._first is None and self.record["state"] == "in-progress":
             self._first = now
         self._last = now
-        return self.record.get("members", {}).get("done", 0) >= TILES
+        return self.record.get("tiles", {}).get("done", 0) >= TILES
 
     def seconds(self):
         return self._last - self._first

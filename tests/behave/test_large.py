@@ -195,7 +195,7 @@ def test_a_product_in_tiles_is_the_product(fleet, tile_m, tile_n):
     record = completed(fleet, job)
     tiles = -(-150 // tile_m) * -(-96 // tile_n)
     if tiles > 1:
-        assert record["members"] == {"total": tiles, "done": tiles}
+        assert record["tiles"] == {"total": tiles, "done": tiles}
     assert_is_product(result(fleet, job), a, b)
     assert_is_product(numpy.array(result_json(fleet, job)), a, b)
 

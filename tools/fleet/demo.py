@@ -92,8 +92,8 @@ def _multiply_in_tiles(client):
                       f"multipart/form-data; boundary={BOUNDARY}")
     print(f"\nPOST {path}\n  202, job {job['id']}   (A.npy {m} x {k}, B.npy {k} x {n})")
     record = client.wait(job["id"])
-    members, verified = record.get("members", {}), record.get("verified", {})
-    print(f"  {record['state']} in {members.get('total')} tiles, {_times(record)}\n"
+    tiles, verified = record.get("tiles", {}), record.get("verified", {})
+    print(f"  {record['state']} in {tiles.get('total')} tiles, {_times(record)}\n"
           f"  verified by {verified.get('method')}, {verified.get('probes')} probes, bound {verified.get('bound')}")
     (top, bottom), (left, right) = WINDOW
     path = f"/jobs/{job['id']}/result?rows={top}:{bottom}&cols={left}:{right}"
@@ -102,7 +102,7 @@ def _multiply_in_tiles(client):
     for line in _lines(window):
         print("  " + line)
     columns = list(zip(*b))[left:right]
-    return (members.get("total", 0) > 1 and bool(verified) and
+    return (tiles.get("total", 0) > 1 and bool(verified) and
             window == [[sum(map(operator.mul, row, column)) for column in columns] for row in a[top:bottom]])
 
 
