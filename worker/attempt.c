@@ -30,11 +30,9 @@ static enum step fail(struct slot *s, const struct fault *why)
     const struct settings *settings = s->worker->settings;
 
     s->fault = *why;
-    if (err_class(why->err) == ERR_CLASS_NONE)
-        s->fault.err = ERR_IO; /* of the blobs: none that ends an attempt, but there is no result */
     if (why->err == ERR_UNVERIFIED)
         beat_unverified(s->worker);
-    s->rung = outcome_rung(s->fault.err, s->lease.errors, settings->backoff_base_s, settings->backoff_cap_s,
+    s->rung = outcome_rung(why->err, s->lease.errors, settings->backoff_base_s, settings->backoff_cap_s,
                            worker_dice(s->worker));
     return STEP_FAIL;
 }

@@ -109,8 +109,10 @@ static bool take_side(struct cursor *c, uint64_t *out)
         is_beyond |= __builtin_mul_overflow(value, 10u, &value) ||
                      __builtin_add_overflow(value, (unsigned)(*c->p - '0'), &value);
     *out = is_beyond ? UINT64_MAX : value;
-    if (c->p == start)
+    if (c->p == start || (*start == '0' && c->p > start + 1)) {
+        c->p = start;
         return false;
+    }
     take_word(c, "L");
     return true;
 }
