@@ -219,6 +219,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     connection_enter(r->link, IN_HEAD);
     if (r->has_started && r->route->handler->gone)
         r->route->handler->gone(r);
+    r->http->streams -= r->is_stream;
     if (r->response)
         MHD_destroy_response(r->response);
     for (int i = 0; i < r->header_count; i++)
@@ -331,7 +332,8 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
         MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_END);
+        (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_SIGPIPE_HANDLED_BY_APP,
+        1 /* else it would not sendfile */, MHD_OPTION_END);
     if (!h->daemon) {
         free(h);
         return fault_set(why, ERR_CONFIG, "cannot listen on %.60s port %d: is the port taken, or the address not here?",
@@ -351,6 +353,8 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
 }
 
 int http_port(const struct http *h) { return MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT)->port; }
+
+int http_streams(const struct http *h) { return h->streams; }
 
 void http_quiesce(struct http *h)
 {

@@ -33,6 +33,7 @@ struct http {
     bool                is_quiet; /* quiesced: each answer closes its connection */
     bool                is_refusing;
     int                 open_handles;
+    int                 streams; /* answers under way that are streamed or sent from a file */
     int                 epoll_fd;
     struct connection  *connections;
     struct route_counts counts[ROUTES_MAX + 1]; /* the last: no route */
@@ -59,6 +60,7 @@ struct request {
     bool                   has_ended;   /* end was called */
     bool                   is_answered; /* response is set */
     bool                   is_suspended;
+    bool                   is_stream; /* counts in streams */
     bool                   is_queued; /* response was handed to libmicrohttpd */
     int                    status;
     struct MHD_Response   *response;

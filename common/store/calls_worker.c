@@ -168,8 +168,8 @@ static void call_form(struct call *c, const struct msg *parent, const char *para
 }
 
 void store_split(struct store *s, const struct lease *l, int64_t count, const char *member_params, const char *layout,
-                 int64_t result_bytes, const char *content_type, const struct store_sealed *sealed,
-                 size_t sealed_count, store_fn *fn, void *ctx)
+                 int64_t result_bytes, const char *content_type, const struct store_sealed *sealed, size_t sealed_count,
+                 store_fn *fn, void *ctx)
 {
     struct call *c = call_of_owner(s, SCRIPT_split, l, fn, ctx);
 

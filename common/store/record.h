@@ -24,13 +24,13 @@ struct record {
     const char    *error_code, *error_detail;
     const char    *content_type; /* of the result */
     int64_t        result_bytes; /* -1: no result */
-    const char    *result_blob;  /* name of the blob that is the result; "" when it is in the store, or in the members */
-    const char    *verified;     /* JSON of the check it stood; "" without */
-    char           parent[JOB_ID_BYTES];     /* of a group's member, else "" */
-    int64_t        member;                   /* its number */
+    const char    *result_blob; /* name of the blob that is the result; "" when it is in the store, or in the members */
+    const char    *verified;    /* JSON of the check it stood; "" without */
+    char           parent[JOB_ID_BYTES];        /* of a group's member, else "" */
+    int64_t        member;                      /* its number */
     int64_t        members_total, members_done; /* of a group's parent, else 0 */
-    const char    *layout;                   /* how their results make one, kinds/kind.h; "" without */
-    bool           has_input;    /* the input is kept, a retry is possible */
+    const char    *layout;                      /* how their results make one, kinds/kind.h; "" without */
+    bool           has_input;                   /* the input is kept, a retry is possible */
 };
 
 #endif

@@ -143,7 +143,7 @@ static bool read_names(const redisReply *r, struct reply_parts *out)
     for (size_t i = 1; i < r->elements; i++) {
         if (r->element[i]->type != REDIS_REPLY_STRING)
             return false;
-        out->items[i - 1].id = r->element[i]->str;
+        out->items[i - 1] = (struct store_item){.id = r->element[i]->str, .data = ""};
     }
     out->reply.items = out->items;
     out->reply.item_count = r->elements - 1;
@@ -231,6 +231,9 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
         reply->data = r->elements > 1 ? r->element[1]->str : NULL;
         reply->data_len = r->elements > 1 ? (size_t)r->element[1]->len : 0;
         return reply->data != NULL;
+    case SCRIPT_beat:
+        reply->workers = integer_at(r, 1);
+        return reply->workers >= 0;
     case SCRIPT_blobs_needed:
         return read_names(r, out);
     default:

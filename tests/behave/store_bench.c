@@ -85,6 +85,15 @@ void await(struct bench *b, const int *count, int wanted)
     }
 }
 
+static void see_record(struct seen *seen, const struct record *record)
+{
+    seen->record = *record;
+    snprintf(seen->verified, sizeof seen->verified, "%s", record->verified);
+    snprintf(seen->layout, sizeof seen->layout, "%s", record->layout);
+    snprintf(seen->blob, sizeof seen->blob, "%s", record->result_blob);
+    snprintf(seen->detail, sizeof seen->detail, "%s", record->error_detail);
+}
+
 void on_answer(void *ctx, const struct store_reply *reply)
 {
     struct seen *seen = ctx;
@@ -97,7 +106,10 @@ void on_answer(void *ctx, const struct store_reply *reply)
     seen->epoch = reply->epoch;
     seen->has_record = reply->record != NULL;
     if (reply->record)
-        seen->record = *reply->record;
+        see_record(seen, reply->record);
+    seen->fence_count = reply->fence_count;
+    for (size_t i = 0; i < reply->fence_count && i < 8; i++)
+        seen->fences[i] = reply->fences[i];
     seen->data_len = reply->data_len;
     if (reply->data)
         memcpy(seen->data, reply->data, reply->data_len < sizeof seen->data ? reply->data_len : sizeof seen->data);

@@ -14,6 +14,9 @@ struct seen { /* what the last answer said, copied */
     int64_t           fence, attempt, wait_ms, epoch;
     struct record     record;
     bool              has_record;
+    char              verified[128], layout[64], blob[96], detail[128]; /* of the record, whose own are gone */
+    int64_t           fences[8];
+    size_t            fence_count;
     char              data[4096];
     size_t            data_len, item_count;
     char              item_id[JOB_ID_BYTES];

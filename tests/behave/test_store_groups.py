@@ -1,0 +1,650 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Groups and blobs in the store: each guard and each answer of split and of what members do to their parent."""
+
+import json
+import uuid
+
+import pytest
+
+from store_scripts import (  # noqa: F401  (some are fixtures)
+    DAY, KEPT_MAX, KIND, Job, expire_lease, make_pending, server, store)
+
+CHECK = '{"method":"freivalds","probes":2,"bound":%s}'
+
+
+class Group:
+    """A parent and its members, as workers and the relay see them."""
+
+    def __init__(self, store, total=3, **more):
+        self.store, self.total = store, total
+        self.parent = make_pending(store, **more)
+        self.packed = b'{"id":"%s","params":"{}","body":4}\nbody' % self.parent.id.encode()
+
+    def form(self):
+        """What the members' messages have in common; a body and a name before the params look like the mark, too."""
+        line = {"id": "", "kind": KIND, "content_type": "@MEMBER@", "parent": self.parent.id,
+                "params": '{"tile":@MEMBER@}', "body": 8}
+        if self.parent.refs:
+            line["input"] = self.parent.refs
+        return json.dumps(line, separators=(",", ":")) + "\n@MEMBER@"
+
+    def visit(self, owner="w1"):
+        """The parent's message has come back, under a new copy."""
+        return self.store.leased(self.parent, owner, copy=uuid.uuid4().hex)
+
+    def split(self, lease=None, sealed=(), total=None, layout="{}", kept_max=KEPT_MAX):
+        pairs = [value for pair in sealed for value in pair]
+        return self.store.of_owner("split", lease or self.visit(), DAY, kept_max, total or self.total, layout, 4000,
+                                   "application/x-npy", self.packed, self.form(), *pairs)
+
+    def relay(self):
+        """Takes the members' messages out of the outbox: number -> job."""
+        _, until, *items = self.store.call("outbox_take", 1000)
+        members = {}
+        for name, packed in zip(items[::2], items[1::2]):
+            line = json.loads(packed.split("\n", 1)[0])
+            assert line["id"] == name
+            self.store.call("outbox_done", name, until)
+            if line.get("parent") == self.parent.id:
+                number = line.get("member", 0)
+                members[number] = Job(self.store, id=name, parent=self.parent.id, member=number, refs=line.get("input"))
+        return members
+
+    def record(self):
+        return self.store.record(self.parent)
+
+    def state(self):
+        return self.store.state(self.parent)
+
+    def sealed(self):
+        return {int(n): int(f) for n, f in self.store.r.hgetall(f"sealed:{self.parent.id}").items()}
+
+
+@pytest.fixture
+def group(store):
+    return Group(store)
+
+
+def finish(store, job, bound=0.5, **more):
+    lease = store.leased(job, "w2", copy=uuid.uuid4().hex)
+    name = f"{job.parent}-{job.member}-{lease.fence}"
+    assert store.finish(lease, b"", 0, CHECK % bound, name, 100, **more) == "ok"
+    return lease
+
+
+# ---- results that are blobs -----------------------------------------------------
+
+def test_a_result_may_be_a_blob(store):
+    job = make_pending(store)
+    lease = store.leased(job)
+    assert store.finish(lease, b"", 0, CHECK % 0.25, "the-blob", 12345) == "ok"
+    record = store.record(job)
+    assert (record["blob"], record["bytes"], record["verified"]) == ("the-blob", "12345", CHECK % 0.25)
+    assert "out" not in record and not store.r.exists(f"out:{job.id}")
+    word, fields, data = store.call("get", job.id, 0, 1)
+    assert word == "ok" and data is None
+
+
+def test_an_inline_result_may_be_verified(store):
+    job = make_pending(store)
+    assert store.finish(store.leased(job), b"r", 0, CHECK % 1) == "ok"
+    assert store.record(job)["verified"] == CHECK % 1
+    assert store.call("get", job.id, 0, 1)[2] == "r"
+    assert "verified" not in store.record(finished(store))
+
+
+def finished(store):
+    job = make_pending(store)
+    assert store.finish(store.leased(job), b"r", 0) == "ok"
+    return job
+
+
+# ---- the life of a group --------------------------------------------------------
+
+def test_a_group_lives_from_split_to_the_result_of_all_members(store, group):
+    lease = group.visit()
+    assert group.split(lease, layout='{"rows":3}') == ["retrying", 32000]
+    record = group.record()
+    assert (record["state"], record["total"], record["done"], record["layout"]) == ("in-progress", "3", "0", '{"rows":3}')
+    assert "owner" not in record and "lease" not in record and "bytes" not in record
+    members = group.relay()
+    assert sorted(members) == [0, 1, 2]
+    fences = {n: finish(store, members[n], bound).fence for n, bound in ((2, 0.25), (0, 0.5), (1, 0.125))}
+    record = group.record()
+    assert (record["state"], record["done"], record["progress"]) == ("completed", "3", "1")
+    assert (record["type"], record["bytes"], record["verified"]) == ("application/x-npy", "4000", CHECK % 0.5)
+    assert record["started"] == str(lease.started) and int(record["finished"]) >= lease.started
+    assert [int(f) for f in store.call("get", group.parent.id, 0, 1)[2]] == [fences[n] for n in range(3)]
+    assert not store.r.exists(f"in:{group.parent.id}", f"open:{group.parent.id}")
+    for key in ("job:", "group:", "sealed:"):
+        assert 0 < store.ttl(key + group.parent.id) <= DAY
+    assert store.claim(group.parent, "w1", copy="later") == "terminal"
+    assert store.stats()["jobs"]["accepted"] == store.stats()["jobs"]["completed"] == 4
+
+
+def test_members_carry_the_parents_message_but_for_what_is_their_own(store, group):
+    group.split()
+    _, _, *items = store.call("outbox_take", 100)
+    lines = [packed.split("\n", 1) for packed in items[1::2]]
+    for line, body in lines:
+        message = json.loads(line)
+        assert body == "@MEMBER@" and message["content_type"] == "@MEMBER@"
+        assert message["params"] == '{"tile":%d}' % message["member"]
+        assert abs(message["created"] - store.now()) < 10_000
+        assert message["id"][:13] == group.parent.id[:13] and uuid.UUID(message["id"]).version == 8
+        assert uuid.UUID(message["id"]).variant == uuid.RFC_4122 and message["id"] == message["id"].lower()
+
+
+def test_progress_is_the_share_of_members_that_are_done(store):
+    group = Group(store, 4)
+    group.split()
+    finish(store, group.relay()[3])
+    assert (group.record()["progress"], group.record()["done"]) == ("0.25", "1")
+
+
+def test_no_more_members_are_let_go_than_the_fleet_takes_soon(store):
+    group = Group(store, 20)
+    group.split()
+    members = group.relay()
+    assert sorted(members) == [0, 1, 2, 3]
+    finish(store, members[1])
+    assert sorted(group.relay()) == [4]
+    store.call("beat", "w1", '{"slots":2,"busy":1}', "")
+    store.call("beat", "w2", '{"slots":1}', "")
+    store.call("beat", "odd", "no json", "")
+    group.split()
+    assert sorted(group.relay()) == [5, 6]
+    group.split()
+    assert group.relay() == {}
+    store.call("leave", "odd")
+
+
+def test_gateways_hear_of_new_outbox_entries(store, group):
+    heard = store.r.pubsub(ignore_subscribe_messages=True)
+    heard.subscribe("millrace:outbox")
+    assert heard.get_message(timeout=5) is None
+    group.split()
+    assert heard.get_message(timeout=5)
+    group.split()
+    store.r.publish("millrace:outbox", "mark")
+    assert heard.get_message(timeout=5)["data"] == b"mark"
+    heard.close()
+
+
+# ---- visits ------------------------------------------------------------------------
+
+def test_a_visit_costs_neither_attempt_nor_loss_and_keeps_what_is_shown(store, group):
+    first = group.visit()
+    group.split(first)
+    finish(store, group.relay()[0])
+    before = group.record()
+    second = group.visit("w3")
+    assert second.fence > first.fence
+    assert (second.attempt, second.errors, second.started) == (first.attempt, 0, first.started)
+    assert store.claim(group.parent, "w4", copy="other")[0] == "held"
+    assert group.split(second) == ["retrying", 32000]
+    after = group.record()
+    for record in (before, after):
+        record.pop("fence"), record.pop("copy")
+    assert before == after
+    assert group.split(first) == "stale"
+
+
+def test_a_visit_that_was_lost_is_a_loss_until_the_next_one_succeeds(store, group):
+    group.split()
+    group.visit()
+    expire_lease(store, group.parent)
+    lease = group.visit("w2")
+    assert group.record()["losses"] == "1" and lease.attempt == 1
+    assert group.split(lease)[0] == "retrying"
+    assert group.record()["losses"] == "0"
+
+
+def test_a_visit_that_is_lost_again_and_again_fails_the_group(store, group):
+    group.split()
+    for _ in range(3):
+        group.visit()
+        expire_lease(store, group.parent)
+    assert store.claim(group.parent, "w9", copy="c") == "pack"
+    assert store.claim(group.parent, "w9", copy="c", packed=b"p")[0] == "terminal"
+    assert group.state() == "failed" and store.ttl(f"group:{group.parent.id}") > 0
+
+
+def test_a_visit_that_hands_back_leaves_the_group_as_it_is(store, group):
+    group.split()
+    before = group.record()
+    lease = group.visit()
+    assert store.drain(lease) == store.drain(lease) == "ok"
+    after = group.record()
+    assert after["state"] == "in-progress" and after["started"] == before["started"] and "owner" not in after
+    assert group.visit("w5").attempt == 1
+
+
+def test_a_split_that_is_repeated_changes_nothing(store, group):
+    lease = group.visit()
+    assert group.split(lease) == group.split(lease) == ["retrying", 32000]
+    assert sorted(group.relay()) == [0, 1, 2]
+    assert group.split(lease)[0] == "retrying"
+    assert group.relay() == {}
+
+
+def test_the_first_split_decides_the_shape(store, group):
+    group.split(layout="first")
+    assert group.split(total=7, layout="second")[0] == "retrying"
+    assert group.record()["total"] == "3" and group.record()["layout"] == "first"
+    assert sorted(group.relay()) == [0, 1, 2]
+
+
+def test_split_has_the_guard_of_every_owners_call(store):
+    cancelled, drained, gone, stale = (Group(store) for _ in range(4))
+    leases = [g.visit() for g in (cancelled, drained, gone, stale)]
+    store.cancel(cancelled.parent)
+    store.drain(leases[1])
+    store.finish(leases[2])
+    store.r.delete(f"job:{gone.parent.id}", f"done:{KIND}")
+    expire_lease(store, stale.parent)
+    stale.visit("w7")
+    answers = [g.split(lease) for g, lease in zip((cancelled, drained, gone, stale), leases)]
+    assert answers == ["cancelled", "stale", "gone", "stale"]
+
+
+def test_split_of_a_parent_that_has_ended_meanwhile_is_ok(store, group):
+    lease = group.visit()
+    group.split(lease)
+    members = group.relay()
+    visit = group.visit()
+    for job in members.values():
+        finish(store, job)
+    assert group.state() == "completed"
+    assert group.split(visit) == "ok"
+
+
+def test_a_parent_may_end_in_one_piece_after_all(store, group):
+    group.split()
+    lease = group.visit()
+    assert store.finish(lease, b"", 0, "", "whole", 77) == "ok"
+    record = group.record()
+    assert record["blob"] == "whole" and "total" not in record and "layout" not in record
+    assert store.call("get", group.parent.id, 0, 1)[2] is None
+    assert not store.r.exists(f"in:{group.parent.id}")
+
+
+# ---- members ------------------------------------------------------------------------
+
+def test_a_member_counts_once(store, group):
+    group.split()
+    members = group.relay()
+    lease = finish(store, members[0])
+    assert store.finish(lease) == "ok"
+    assert group.record()["done"] == "1"
+    other = Job(store, parent=group.parent.id, member=0)
+    other.epoch = "0"
+    assert store.claim(other)[:1] == ["terminal"], "there is a result of it"
+    assert group.sealed() == {0: lease.fence}
+
+
+def test_a_member_number_beyond_the_group_does_not_count(store, group):
+    group.split()
+    stranger = Job(store, parent=group.parent.id, member=3)
+    stranger.epoch = "0"
+    store.r.delete(f"group:{group.parent.id}")
+    lease = store.leased(stranger)
+    group.split()
+    assert store.finish(lease, b"", 0, "", "b", 1) == "ok"
+    assert group.sealed() == {} and group.record()["done"] == "0"
+
+
+def test_a_member_that_fails_for_good_fails_its_parent(store, group):
+    group.split()
+    members = group.relay()
+    running = store.leased(members[2])
+    assert store.fail(store.leased(members[1]), "transient", wait=0) == "retrying"
+    assert group.state() == "in-progress"
+    assert store.fail(store.leased(members[1], copy="2"), "permanent", code="overflow", detail="too large") == "failed"
+    record = group.record()
+    assert (record["state"], record["code"]) == ("failed", "overflow")
+    assert record["detail"] == "member 1 failed: too large" and record["input"] == "1"
+    assert store.r.get(f"in:{group.parent.id}") == group.packed and store.kept() == len(group.packed)
+    assert not store.r.exists(f"in:{members[1].id}")
+    assert store.record(members[1])["input"] == "0"
+    assert store.renew(running) == "cancelled"
+    assert store.state(members[2]) == "cancelled"
+    answer = store.claim(members[0], "w1")
+    assert answer[0] == "terminal" and answer[5] == "cancelled"
+    assert store.claim(members[0], "w1") == "terminal"
+    states = store.stats()["jobs"]
+    assert (states["failed"], states["cancelled"], states["accepted"]) == (2, 2, 4)
+
+
+def test_the_input_of_a_failed_group_is_kept_within_the_bound(store, group):
+    group.split()
+    store.fail(store.leased(group.relay()[0]), "permanent", kept_max=5)
+    assert group.record()["input"] == "0" and store.kept() == 0
+    assert not store.r.exists(f"in:{group.parent.id}")
+    assert store.call("retry", group.parent.id) == "no-input"
+
+
+def test_a_member_that_is_lost_too_often_fails_its_parent(store, group):
+    group.split()
+    member = group.relay()[1]
+    store.leased(member)
+    expire_lease(store, member)
+    answer = store.claim(member, "w2", losses_max=0)
+    assert answer[0] == "terminal" and answer[5] == "lost", "no message has to be kept for it"
+    record = group.record()
+    assert (record["state"], record["code"]) == ("failed", "lost") and record["detail"].startswith("member 1 failed: ")
+
+
+@pytest.mark.parametrize("state", ["pending", "in-progress", "retrying"])
+def test_members_of_a_cancelled_parent_are_cancelled_at_their_claim(store, group, state):
+    group.split()
+    member = group.relay()[0]
+    if state != "pending":
+        lease = store.leased(member)
+    if state == "retrying":
+        store.fail(lease)
+    assert store.cancel(group.parent)[0] == "ok"
+    assert store.claim(member, "w9", copy="another")[0] == "terminal"
+    assert store.state(member) == "cancelled" and not store.r.exists(f"in:{member.id}")
+    if state == "in-progress":
+        assert store.renew(lease) == store.finish(lease) == "cancelled"
+
+
+def test_a_member_whose_parent_has_ended_and_expired_is_cancelled(store, group):
+    group.split()
+    members = group.relay()
+    store.cancel(group.parent)
+    store.r.delete(*(key + group.parent.id for key in ("job:", "group:", "sealed:")))
+    assert store.claim(members[0])[5] == "cancelled"
+
+
+def test_what_a_member_brings_after_the_end_is_there_for_a_retry(store, group):
+    group.split()
+    members = group.relay()
+    late = store.leased(members[0])
+    store.fail(store.leased(members[1]), "permanent")
+    assert store.finish(late, b"", 0, "", "b", 1) == "ok"
+    assert group.sealed() == {0: late.fence} and group.state() == "failed"
+    assert 0 < store.ttl(f"sealed:{group.parent.id}") <= DAY
+
+
+def test_a_member_is_neither_cancelled_nor_retried_alone(store, group):
+    group.split()
+    members = group.relay()
+    word, record = store.call("cancel", members[0].id, DAY)
+    assert word == "refused" and record[record.index("parent") + 1] == group.parent.id
+    store.fail(store.leased(members[0]), "permanent")
+    assert store.call("retry", members[0].id)[0] == "refused"
+    assert store.call("cancel", members[1].id, DAY)[0] == "ok", "its group has ended"
+    assert store.claim(members[2])[5] == "cancelled"
+
+
+# ---- retry by a person -----------------------------------------------------------------
+
+def retried(store, group):
+    group.split()
+    members = group.relay()
+    done = finish(store, members[0])
+    store.fail(store.leased(members[1]), "permanent")
+    assert store.call("retry", group.parent.id)[0] == "ok"
+    return members, done
+
+
+def test_a_retried_group_keeps_its_results_and_makes_the_rest_again(store, group):
+    old, done = retried(store, group)
+    assert group.state() == "pending" and store.kept() == 0
+    for key in ("job:", "group:", "sealed:"):
+        assert store.ttl(key + group.parent.id) == -1
+    lease = group.visit()
+    assert lease.attempt == 2
+    assert group.split(lease)[0] == "retrying"
+    assert group.record()["done"] == "1"
+    members = group.relay()
+    assert sorted(members) == [1, 2]
+    assert not {job.id for job in members.values()} & {job.id for job in old.values()}
+    for job in members.values():
+        finish(store, job)
+    assert group.state() == "completed" and group.sealed()[0] == done.fence
+    assert store.claim(old[2])[5] == "cancelled"
+
+
+def test_a_member_of_an_older_round_is_stopped_and_cannot_fail_the_new_one(store, group):
+    group.split()
+    old = group.relay()
+    running, failing = store.leased(old[2]), store.leased(old[0])
+    store.fail(store.leased(old[1]), "permanent")
+    store.call("retry", group.parent.id)
+    group.split()
+    assert store.renew(running) == "cancelled"
+    assert store.fail(failing, "permanent") == "failed"
+    assert group.state() == "in-progress"
+    for job in group.relay().values():
+        finish(store, job)
+    assert group.state() == "completed"
+
+
+def test_a_retry_of_a_retry_is_a_third_round(store, group):
+    retried(store, group)
+    group.split()
+    second = group.relay()
+    store.fail(store.leased(second[1]), "permanent")
+    assert store.call("retry", group.parent.id)[0] == "ok"
+    group.split()
+    third = group.relay()
+    assert sorted(third) == [1, 2] and third[1].id != second[1].id
+    assert store.cancel(group.parent)[0] == "ok"
+    for job in (*second.values(), *third.values()):
+        store.claim(job)
+
+
+# ---- bad days -----------------------------------------------------------------------------
+
+def test_after_a_total_loss_the_parents_message_brings_the_group_back(store, group):
+    group.split()
+    before = group.relay()
+    fences = [finish(store, before[n]).fence for n in (0, 1)]
+    store.lose_all()
+    lease = group.visit()
+    assert group.split(lease, sealed=[(0, fences[0]), (1, fences[1])])[0] == "retrying"
+    assert group.record()["done"] == "2" and group.sealed() == {0: fences[0], 1: fences[1]}
+    after = group.relay()
+    assert list(after) == [2] and after[2].id == before[2].id
+    finish(store, before[2])
+    assert group.state() == "completed" and group.sealed()[0] == fences[0]
+    assert store.claim(after[2], copy="x") == "terminal"
+
+
+def test_split_with_all_results_there_completes_the_group(store, group):
+    assert group.split(sealed=[(0, 11), (1, 22), (2, 33), (9, 99)]) == "ok"
+    assert group.state() == "completed" and group.sealed() == {0: 11, 1: 22, 2: 33}
+    assert store.call("get", group.parent.id, 0, 1)[2] == ["11", "22", "33"]
+
+
+def test_what_ends_before_the_lost_parent_is_back_is_not_lost(store, group):
+    group.split()
+    members = group.relay()
+    running, waiting = store.leased(members[0]), members[1]
+    store.lose_all()
+    assert store.finish(running, b"", 0, CHECK % 7, "b", 1) == "ok"
+    done = finish(store, waiting)
+    assert store.record(members[0])["parent"] == group.parent.id and group.state() is None
+    assert 0 < store.ttl(f"sealed:{group.parent.id}") <= DAY
+    group.split()
+    assert store.ttl(f"sealed:{group.parent.id}") == store.ttl(f"group:{group.parent.id}") == -1
+    assert group.sealed() == {0: running.fence, 1: done.fence} and group.record()["done"] == "2"
+    rest = group.relay()
+    assert list(rest) == [2]
+    finish(store, rest[2])
+    assert group.record()["verified"] == CHECK % 7
+
+
+def test_a_member_that_failed_before_the_lost_parent_is_back_fails_it(store, group):
+    group.split()
+    members = group.relay()
+    store.lose_all()
+    assert store.fail(store.leased(members[1]), "permanent", detail="bad") == "failed"
+    assert group.split() == "ok"
+    assert group.state() == "failed" and group.record()["detail"] == "member 1 failed: bad"
+    for number in (0, 2):
+        assert store.claim(members[number])[5] == "cancelled"
+
+
+def test_members_that_ended_while_nobody_counted_are_found_by_the_next_visit(store, group):
+    group.split()
+    members = group.relay()
+    lease = finish(store, members[0])
+    store.r.hdel(f"sealed:{group.parent.id}", 0)
+    store.r.sadd(f"open:{group.parent.id}", 0)
+    group.split()
+    assert group.sealed() == {0: lease.fence}
+
+
+def test_members_whose_records_are_gone_are_made_again(store, group):
+    group.split()
+    members = group.relay()
+    store.r.delete(f"job:{members[1].id}")
+    store.r.zrem(f"ix:{KIND}", members[1].id)
+    store.r.hincrby("count", f"accepted:{KIND}", -1)
+    group.split()
+    again = group.relay()
+    assert list(again) == [1] and again[1].id == members[1].id
+
+
+def test_a_cancelled_member_of_a_parent_that_lives_runs_again(store, group):
+    """Its group had ended, but Redis has forgotten that, and only the cancel was said again."""
+    group.split()
+    members = group.relay()
+    before = store.snapshot()
+    lease = store.leased(members[0])
+    store.fail(store.leased(members[1]), "permanent")
+    assert store.renew(lease) == "cancelled"
+    assert store.claim(members[2])[5] == "cancelled"
+    epoch = store.epoch
+    store.roll_back(before)
+    store.new_epoch()
+    for number in (0, 2):
+        assert store.call("cancel", members[number].id, DAY, epoch, KIND)[0] == "ok"
+    group.split()
+    again = group.relay()
+    assert sorted(again) == [0, 2]
+    assert store.finish(lease, b"", 0, "", "b", 1) == "ok", "of an older epoch: Redis has forgotten that it was stopped"
+    for job in (again[2], members[1]):
+        finish(store, job)
+    assert group.state() == "completed"
+
+
+def test_a_replayed_split_makes_a_lost_group_again(store, group):
+    lease = group.visit()
+    group.split(lease)
+    members = group.relay()
+    done = finish(store, members[0])
+    store.lose_all()
+    assert group.split(lease)[0] == "retrying"
+    assert store.finish(done, b"", 0, "", "b", 1, replay=["ok"]) == "ok"
+    assert group.record()["done"] == "1"
+    assert group.visit("w8").attempt == 1
+    store.new_epoch()
+    assert group.split(lease) == "stale", "another visit is under way"
+
+
+def test_a_rolled_back_finish_is_counted_again_once(store, group):
+    group.split()
+    members = group.relay()
+    before = store.snapshot()
+    lease = finish(store, members[0])
+    for _ in range(2):
+        store.roll_back(before)
+        store.new_epoch()
+        assert store.finish(lease, b"", 0, "", "b", 1, replay=["ok"]) == "ok"
+    assert group.record()["done"] == "1" and group.sealed() == {0: lease.fence}
+
+
+# ---- blobs that are needed -------------------------------------------------------------------
+
+A, B = str(uuid.uuid4()), str(uuid.uuid4())
+REFS = json.dumps({"blobs": [A, B], "A": {"at": "blob"}})
+
+
+def needed(store, *names, grace=0):
+    word, *items = store.call("blobs_needed", grace, *names)
+    assert word == "ok"
+    return items
+
+
+def test_an_input_is_needed_until_its_job_has_ended(store):
+    job = Job(store, refs=REFS)
+    assert needed(store, A, B) == []
+    store.create(job)
+    assert needed(store, A, B) == [A, B] and 0 < store.ttl(f"blob:{A}") <= 60_000
+    store.accept(job)
+    assert store.ttl(f"blob:{A}") == -1
+    other = make_pending(store, refs=json.dumps({"blobs": [B]}))
+    store.finish(store.leased(job))
+    assert needed(store, A, B, "no-such-blob") == [B]
+    store.cancel(other)
+    assert needed(store, A, B) == []
+
+
+@pytest.mark.parametrize("begin", ["outbox", "claim", "recreate", "settle"])
+def test_an_input_is_needed_from_whatever_counts_the_job(store, begin):
+    job = Job(store, refs=REFS)
+    store.create(job)
+    if begin == "outbox":
+        store.outbox(job)
+    elif begin == "claim":
+        store.leased(job)
+    else:
+        lease = store.leased(job)
+        store.lose_all()
+        store.renew(lease) if begin == "settle" else store.leased(job, "w2")
+    assert needed(store, A, B) == [A, B] and store.ttl(f"blob:{A}") == -1
+
+
+def test_an_input_is_needed_while_a_failed_job_can_be_retried(store):
+    job, poor = (make_pending(store, refs=REFS) for _ in range(2))
+    store.fail(store.leased(poor), "permanent", kept_max=0)
+    store.fail(store.leased(job), "permanent")
+    assert needed(store, A) == [A] and DAY - 5000 < store.ttl(f"blob:{A}") <= DAY
+    store.call("retry", job.id)
+    assert store.ttl(f"blob:{A}") == -1
+    store.finish(store.leased(job, copy="2"))
+    assert needed(store, A) == []
+
+
+def test_a_group_needs_its_input_as_long_as_its_parent(store):
+    group = Group(store, refs=REFS)
+    group.split()
+    members = group.relay()
+    assert json.loads(members[0].refs)["blobs"] == [A, B]
+    finish(store, members[0])
+    store.cancel(group.parent)
+    for number in (1, 2):
+        store.claim(members[number])
+    assert needed(store, A, B) == []
+
+
+def test_a_result_is_needed_as_long_as_its_record(store, group):
+    group.split()
+    name = f"{group.parent.id}-0-123"
+    assert needed(store, name, f"{uuid.uuid4()}-5") == [name]
+    store.r.delete(f"job:{group.parent.id}")
+    store.r.zrem(f"ix:{KIND}", group.parent.id)
+    store.r.hincrby("count", f"accepted:{KIND}", -1)
+    assert needed(store, name) == []
+
+
+def test_in_a_young_epoch_every_blob_is_needed(store):
+    assert needed(store, A, "x", grace=60_000) == [A, "x"]
+
+
+@pytest.mark.parametrize("refs", ["", "no json", "[]", "7", '{"blobs":7}', '{"blobs":[7,null,"../x",{}]}', "{}"])
+def test_refs_that_are_no_such_json_tie_nothing(store, refs):
+    job = make_pending(store, refs=refs)
+    assert "ties" not in store.record(job)
+    store.lose_all()
+    store.finish(store.leased(job))
+
+
+def test_a_job_without_ties_has_none_of_it_in_its_record(store):
+    job = finished(store)
+    assert not {"ties", "blobs", "parent", "total", "blob", "verified"} & set(store.record(job))
