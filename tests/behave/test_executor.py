@@ -233,7 +233,7 @@ def test_infinities_of_the_operands_are_the_products(executor):
 def test_a_body_of_the_wrong_size_fails_the_job_alone(executor):
     done, _ = executor.run(MATRIX, (2, 2, 2), b"\0" * 56)
     assert done.err != 0
-    assert done.detail.decode() == "operands of 2 x 2 and 2 x 2 are 64 bytes of float64, not 56"
+    assert done.detail.decode() == "operand B of 2 x 2 does not fit into a body of 56 bytes"
     assert executor.multiply(numpy.eye(2), numpy.eye(2)).trace() == 2
 
 
