@@ -330,7 +330,7 @@ def test_many_readers_of_many_tiles_share_few_descriptors(results):
     c = random(60, 1000)
     job = results.group(c, 20, 10)  # 100 tiles side by side: more than one reader may have open
     gateway = results.fleet.gateways[0]
-    most, failures = [0], []
+    most, failures = 0, []
 
     def read():
         try:
@@ -343,11 +343,12 @@ def test_many_readers_of_many_tiles_share_few_descriptors(results):
     before = descriptors(gateway)
     for reader in readers:
         reader.start()
-    while any(reader.is_alive() for reader in readers):
-        most[0] = max(most[0], descriptors(gateway))
-        time.sleep(0.001)
+    for reader in readers:
+        while reader.is_alive():
+            most = max(most, descriptors(gateway))
+            reader.join(0.001)
     assert not failures, failures
-    assert most[0] <= before + 2 * len(readers) + 128 + 2  # and the checksum beside a blob that is being opened
+    assert most <= before + 2 * len(readers) + 128 + 2  # and the checksum beside a blob that is being opened
 
 
 def test_long_answers_are_bounded_by_the_descriptors(private_servers, make_fleet):
