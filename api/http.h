@@ -48,9 +48,10 @@ struct route {
     const char           *method;
     const char           *path;
     const struct handler *handler;
-    const char           *kind;    /* submitting routes: the kind, NULL: it is the path's segment */
-    const char           *media;   /* submitting routes: the one content type taken, NULL: any */
-    bool                  is_open; /* answered without a key */
+    const char           *kind;  /* submitting routes: the kind, NULL: it is the path's segment */
+    const char           *media; /* submitting routes: what a body is that says nothing; it is to be one that the
+                                    kind has a reader for. NULL: raw bytes are taken too */
+    bool is_open;                /* answered without a key */
 };
 
 struct http_config {
@@ -123,6 +124,9 @@ void request_answer_stream(struct request *r, int status, const char *content_ty
 
 /* Answers with size bytes of a file from offset on, straight from the kernel. fd is taken. */
 void request_answer_file(struct request *r, int status, const char *content_type, int fd, int64_t offset, int64_t size);
+
+/* Answers with the headers added so far and no body: 204, 304. */
+void request_answer_empty(struct request *r, int status);
 
 /* Answers 304 Not Modified: the headers added so far, no body. */
 void request_answer_unmodified(struct request *r);

@@ -16,6 +16,7 @@
 #include "api/auth.h"
 #include "api/gateway.h"
 #include "api/pieces.h"
+#include "api/spill.h"
 #include "common/blob/blob.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -79,8 +80,8 @@ static enum err check_exposure(const struct settings *s, struct fault *why)
 
 #define METRICS_CONNECTIONS 16
 #define STREAMS_MAX 1024
-/* Sockets to the servers, logs, the loop's own, tiles of results. */
-#define OWN_FILES (64 + METRICS_CONNECTIONS + PIECES_EXTRA_MAX)
+/* Sockets to the servers, logs, the loop's own, tiles of results, inputs that are being received. */
+#define OWN_FILES (64 + METRICS_CONNECTIONS + PIECES_EXTRA_MAX + SPILL_WRITERS_MAX)
 
 /* Clients may not take the descriptors that the way to our own servers needs: a socket each, and a file for each
  * long answer. */
@@ -144,11 +145,21 @@ static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
     return e;
 }
 
+static struct limits limits_of(const struct settings *s)
+{
+    return (struct limits){.inline_max = (size_t)s->inline_max,
+                           .side_max = s->side_max,
+                           .result_max = (uint64_t)s->result_max,
+                           .upload_max = (uint64_t)s->upload_max,
+                           .has_blobs = *s->blob_dir != 0};
+}
+
 static enum err start_blobs(struct gateway *gw, struct fault *why)
 {
     const struct blob_config config = {.dir = gw->settings.blob_dir, .quota_bytes = gw->settings.blob_quota};
 
-    return *config.dir ? blob_store_open(gw->loop, &config, &gw->blobs, why) : ERR_OK;
+    gw->limits = limits_of(&gw->settings);
+    return gw->limits.has_blobs ? blob_store_open(gw->loop, &config, &gw->blobs, why) : ERR_OK;
 }
 
 static enum err start_http(struct gateway *gw, struct fault *why)
@@ -199,6 +210,7 @@ static enum err gateway_start(struct gateway *gw, struct fault *why)
     if (e)
         return e;
     gw->relay = relay_new(gw);
+    gw->sweep = gw->blobs ? sweep_new(gw) : NULL;
     return start_http(gw, why);
 }
 
@@ -213,7 +225,10 @@ static void gateway_stop(struct gateway *gw)
     broker_stop(gw->broker); /* publishes under way are answered: a client hears that the outcome is unknown */
     longpolls_finish(gw->longpolls);
     depths_free(gw->depths);
-    store_close(gw->store); /* what it did not answer is answered as down; every request has its answer now */
+    sweep_stop(gw->sweep);
+    spills_stop(gw);
+    store_close(gw->store);     /* what it did not answer is answered as down */
+    blob_store_stop(gw->blobs); /* likewise; every request has its answer now */
     http_stop(gw->http);
     http_stop(gw->metrics_http);
     blob_store_close(gw->blobs); /* nobody reads from it any more */

@@ -140,11 +140,13 @@ void request_answer_file(struct request *r, int status, const char *content_type
     request_fail(r, ERR_MEMORY, "no memory for the answer");
 }
 
-void request_answer_unmodified(struct request *r)
+void request_answer_empty(struct request *r, int status)
 {
     if (!r->is_answered)
-        respond(r, 304, NULL, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+        respond(r, status, NULL, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
 }
+
+void request_answer_unmodified(struct request *r) { request_answer_empty(r, 304); }
 
 void request_fail(struct request *r, enum err err, const char *detail)
 {

@@ -164,12 +164,19 @@ out:
     return e;
 }
 
-void blob_store_close(struct blob_store *b)
+void blob_store_stop(struct blob_store *b)
 {
     if (!b)
         return;
     assert(!b->writers);
     pool_close(b);
+}
+
+void blob_store_close(struct blob_store *b)
+{
+    if (!b)
+        return;
+    blob_store_stop(b);
     uv_close((uv_handle_t *)&b->tender->timer, on_tender_closed);
     remote_close(b->remote);
     dir_close(&b->dir);

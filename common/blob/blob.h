@@ -56,8 +56,11 @@ enum err blob_store_open(uv_loop_t *loop, const struct blob_config *config, stru
                          struct fault *why) MUST_CHECK;
 
 /* Waits for what runs on the pool; callbacks outstanding are made with ERR_IO, and what was being sealed is not
- * there. Writers have ended before; the loop runs once more behind it. Not from inside a callback of this module.
- * Accepts NULL. */
+ * there. Writers have ended before. What is there can still be opened, nothing else be begun. Not from inside a
+ * callback of this module. Accepts NULL. */
+void blob_store_stop(struct blob_store *b);
+
+/* Stops it, if need be, and frees it; the loop runs once more behind it. Accepts NULL. */
 void blob_store_close(struct blob_store *b);
 
 /* Whether text is a name as above. A name that is valid never leads outside of the directory. */
@@ -70,7 +73,7 @@ void blob_name_result(char out[BLOB_NAME_BYTES], const char *id, int64_t member,
 
 /* Begins a blob. size: bytes that will come, -1: not known; room for them is asked for at once, so that a
  * full disk is told here. head: that many bytes in front are left free and given to blob_seal (the header of
- * a format that says in front what only the end knows). ERR_DISK_FULL (disk or quota), ERR_IO. */
+ * a format that says in front what only the end knows). ERR_DISK_FULL (disk or quota), ERR_PARAM (no name), ERR_IO. */
 enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_t head, struct blob_writer **out,
                      struct fault *why) MUST_CHECK;
 

@@ -36,6 +36,7 @@ struct transfer {
     const atomic_bool *is_closing;
     const char        *name; /* for sentences: the blob, or the prefix of a list */
     struct buf         answer;
+    enum err           ended; /* why a callback ended it; the fault is filled then */
     char               error[CURL_ERROR_SIZE];
     char               etag[CHECKSUM_BYTES]; /* "" when it gave none that can be one of ours */
     int64_t            head;
@@ -148,6 +149,8 @@ static enum err transfer_run(struct transfer *t, struct fault *why)
     CURLcode code = curl_easy_perform(t->easy);
 
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->status);
+    if (t->ended)
+        return t->ended;
     if (atomic_load(t->is_closing))
         return closing_fault(why);
     /* A gateway that refuses an upload may close before it has read all: its answer tells more than the break. */
@@ -228,6 +231,7 @@ struct receiver {
 static enum err receive_begin(struct receiver *v)
 {
     curl_off_t size = -1;
+    enum err   e;
 
     curl_easy_getinfo(v->t.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
     if (size < 0 || !v->t.etag[0] || v->t.head < 0 || v->t.head > size || v->t.head > HEAD_BYTES_MAX)
@@ -237,8 +241,8 @@ static enum err receive_begin(struct receiver *v)
                          (long long)size, (long long)v->room);
     v->size = size;
     v->front = xmalloc((size_t)v->t.head + 1);
-    v->e = draft_open(v->dir, v->name, &v->draft, v->why);
-    return v->e ? v->e : draft_room(&v->draft, v->size, v->why);
+    e = draft_open(v->dir, v->name, &v->draft, v->why);
+    return e ? e : draft_room(&v->draft, v->size, v->why);
 }
 
 static void receive_sum(struct receiver *v, const char *bytes, size_t len)
@@ -262,12 +266,12 @@ static size_t on_blob(char *bytes, size_t size, size_t count, void *ctx)
     if (status != 200)
         return on_answer(bytes, size, count, &v->t);
     if (v->draft.fd < 0)
-        v->e = receive_begin(v);
-    if (!v->e && (int64_t)len > v->size - v->at)
-        v->e = fault_set(v->why, ERR_IO, "the gateway sends more of blob %s than it has", v->name);
-    if (!v->e)
-        v->e = draft_write(&v->draft, bytes, len, v->at, v->why);
-    if (v->e)
+        v->t.ended = receive_begin(v);
+    if (!v->t.ended && (int64_t)len > v->size - v->at)
+        v->t.ended = fault_set(v->why, ERR_IO, "the gateway sends more of blob %s than it has", v->name);
+    if (!v->t.ended)
+        v->t.ended = draft_write(&v->draft, bytes, len, v->at, v->why);
+    if (v->t.ended)
         return 0; /* ends the transfer */
     receive_sum(v, bytes, len);
     v->at += (int64_t)len;
@@ -300,8 +304,6 @@ enum err remote_get(struct remote *r, const struct dir *d, const char *name, int
     curl_easy_setopt(v.t.easy, CURLOPT_WRITEFUNCTION, on_blob);
     curl_easy_setopt(v.t.easy, CURLOPT_WRITEDATA, &v);
     e = transfer_run(&v.t, why);
-    if (v.e)
-        e = v.e; /* the reason why the transfer was ended */
     if (!e && v.t.status != 200)
         e = status_fault(&v.t, why);
     if (!e && v.draft.fd < 0)
@@ -328,7 +330,6 @@ struct sender {
     struct sum      *s;
     struct checksum *sum;
     struct fault    *why;
-    enum err         e;
 };
 
 /* The bytes are read: what was said of them must be true before the gateway has the last of them. */
@@ -356,7 +357,7 @@ static size_t on_wanted(char *out, size_t size, size_t count, void *ctx)
         got = pread(x->fd, out, want, (off_t)x->at);
     while (got < 0 && errno == EINTR);
     if (got < 0 || (got == 0 && want)) {
-        x->e = io_fault(x->why, got ? errno : EIO, "reading back", x->t.name);
+        x->t.ended = io_fault(x->why, got ? errno : EIO, "reading back", x->t.name);
         return CURL_READFUNC_ABORT;
     }
     if (got == 0)
@@ -364,8 +365,8 @@ static size_t on_wanted(char *out, size_t size, size_t count, void *ctx)
     checksum_add(x->sum, out, (size_t)got);
     x->at += got;
     if (x->at == x->s->size)
-        x->e = send_check(x);
-    return x->e ? CURL_READFUNC_ABORT : (size_t)got;
+        x->t.ended = send_check(x);
+    return x->t.ended ? CURL_READFUNC_ABORT : (size_t)got;
 }
 
 /* libcurl wants to begin again. */
@@ -406,11 +407,11 @@ static enum err read_rest(struct sender *x)
 {
     char *bytes = xmalloc((size_t)CHUNK_BYTES);
 
-    while (!x->e && x->at < x->s->size && on_wanted(bytes, 1, (size_t)CHUNK_BYTES, x) > 0)
+    while (!x->t.ended && x->at < x->s->size && on_wanted(bytes, 1, (size_t)CHUNK_BYTES, x) > 0)
         if (atomic_load(x->t.is_closing))
-            x->e = closing_fault(x->why);
+            x->t.ended = closing_fault(x->why);
     free(bytes);
-    return x->e;
+    return x->t.ended;
 }
 
 enum err remote_put(struct remote *r, const char *name, int fd, struct sum *s, const atomic_bool *is_closing,
@@ -432,8 +433,6 @@ enum err remote_put(struct remote *r, const char *name, int fd, struct sum *s, c
         e = send_check(&x); /* no byte will be asked for */
     if (!e)
         e = transfer_run(&x.t, why);
-    if (x.e)
-        e = x.e;
     if (!e && x.t.status == 409) {
         e = read_rest(&x);
         if (!e)

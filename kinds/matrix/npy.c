@@ -109,8 +109,10 @@ static bool take_side(struct cursor *c, uint64_t *out)
         is_beyond |= __builtin_mul_overflow(value, 10u, &value) ||
                      __builtin_add_overflow(value, (unsigned)(*c->p - '0'), &value);
     *out = is_beyond ? UINT64_MAX : value;
-    if (c->p == start)
+    if (c->p == start || (*start == '0' && c->p > start + 1)) {
+        c->p = start;
         return false;
+    }
     take_word(c, "L");
     return true;
 }
@@ -222,7 +224,7 @@ static enum err measure(const unsigned char *bytes, size_t len, size_t *prefix, 
 {
     uint32_t literal;
 
-    if (memcmp(bytes, MAGIC, len < MAGIC_BYTES ? len : MAGIC_BYTES) != 0)
+    if (len && memcmp(bytes, MAGIC, len < MAGIC_BYTES ? len : MAGIC_BYTES) != 0)
         return fault_set(why, ERR_BODY, "this is no NumPy file (.npy): it does not begin as such");
     *need = PREFIX_BYTES;
     if (len < PREFIX_BYTES)
