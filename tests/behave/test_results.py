@@ -286,6 +286,14 @@ def descriptors(gateway):
     return len(os.listdir(f"/proc/{gateway.pid}/fd"))
 
 
+def connections(gateway):
+    """The clients' connections at the gateway's own port, as the kernel counts them."""
+    port = int(gateway.url.rsplit(":", 1)[1])
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    return [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+
+
 def begin(results, job, accept, query=""):
     """A client that has sent its request and reads nothing more than the first bytes."""
     port = int(results.fleet.gateways[0].url.rsplit(":", 1)[1])
@@ -323,6 +331,19 @@ def test_slow_readers_delay_nobody(results):
     for client in clients:  # they are served still
         for _ in range(100):
             assert client.recv(65536)
+        client.close()
+
+
+def test_who_reads_nothing_for_the_idle_time_is_cut_off(make_fleet, servers):
+    fleet = make_fleet(servers, MILLRACE_IDLE_SECONDS=1)
+    gateway = fleet.start_gateway()
+    results = Results(fleet)
+    large = results.zeros(4000, 2000)
+    results.get(large, "?rows=:1")
+    eventually(lambda: len(connections(gateway)) <= 1)  # ours, kept or not
+    clients = [begin(results, large, form, query) for form in (NPY, JSON) for query in ("", "?cols=1:")]
+    eventually(lambda: len(connections(gateway)) <= 1, deadline=15)
+    for client in clients:
         client.close()
 
 
