@@ -12,7 +12,8 @@ struct kernel {
 
 struct kernel kernel_name(void);
 
-/* GFLOP/s of one thread in a short product of float64, the best of a few. -1: no memory. Some 0.1 s. */
+/* GFLOP/s of one thread in a short product of float64, by its CPU time, the best of a few; some 0.1 s. -1: no
+ * memory. */
 double kernel_measure(void);
 
 #endif

@@ -85,7 +85,7 @@ class Executor:
         frame = self.socket.recv(1024)
         self.start_seconds = time.perf_counter() - started
         assert len(frame) == ctypes.sizeof(Ready), self.process.stderr.read()
-        ready = Ready.from_buffer_copy(frame)
+        self.ready = ready = Ready.from_buffer_copy(frame)
         assert (ready.type, ready.pid) == (READY, self.process.pid)
         self.space = resource.prlimit(self.process.pid, resource.RLIMIT_AS)[0]
 
