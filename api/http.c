@@ -377,7 +377,8 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
         MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_END);
+        (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_SIGPIPE_HANDLED_BY_APP,
+        1 /* else it would not sendfile */, MHD_OPTION_END);
     if (!h->daemon) {
         free(h);
         return fault_set(why, ERR_CONFIG, "cannot listen on %.60s port %d: is the port taken, or the address not here?",

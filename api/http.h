@@ -68,6 +68,7 @@ struct http_config {
     const struct auth  *auth;    /* NULL: no keys */
 };
 
+/* The program ignores SIGPIPE. */
 enum err http_start(uv_loop_t *loop, const struct http_config *config, struct http **out, struct fault *why) MUST_CHECK;
 int      http_port(const struct http *h);
 int      http_streams(const struct http *h); /* streamed answers under way */

@@ -3,8 +3,8 @@
  *
  * Start: settings, keys, store and broker (both connect in the background),
  * then HTTP; /readyz tells when jobs can be accepted. End (SIGTERM, SIGINT): no
- * new connections, submits under way finish, long polls are answered with what
- * there is, then everything closes. A second signal ends at once.
+ * new connections, submits and long answers under way finish, long polls are
+ * answered with what there is, then everything closes. A second signal ends at once.
  */
 #include <arpa/inet.h>
 #include <signal.h>
@@ -21,7 +21,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define STOP_MAX_MS 10000 /* for submits under way; beyond it their clients hear nothing */
+#define STOP_MAX_MS 10000 /* for submits and long answers under way; beyond it they are cut */
 
 struct ending {
     struct gateway *gw;
@@ -238,7 +238,7 @@ static void on_stop_poll(uv_timer_t *poll)
 {
     struct ending *end = poll->data;
 
-    if (end->gw->submits && mono_ms() < end->until_ms)
+    if ((end->gw->submits || http_streams(end->gw->http)) && mono_ms() < end->until_ms)
         return;
     uv_timer_stop(poll);
     uv_stop(end->gw->loop);
@@ -250,7 +250,8 @@ static void on_signal(uv_signal_t *signal, int number)
 
     if (end->gw->is_stopping)
         _Exit(128 + number);
-    log_event(LOG_INFO, "stopping", "signal=%d submits=%d", number, end->gw->submits);
+    log_event(LOG_INFO, "stopping", "signal=%d submits=%d streams=%d", number, end->gw->submits,
+              http_streams(end->gw->http));
     end->gw->is_stopping = true;
     end->until_ms = mono_ms() + STOP_MAX_MS;
     http_quiesce(end->gw->http);

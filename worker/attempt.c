@@ -30,11 +30,9 @@ static enum step fail(struct slot *s, const struct fault *why)
     const struct settings *settings = s->worker->settings;
 
     s->fault = *why;
-    if (err_class(why->err) == ERR_CLASS_NONE)
-        s->fault.err = ERR_IO; /* of the blobs: none that ends an attempt, but there is no result */
     if (why->err == ERR_UNVERIFIED)
         beat_unverified(s->worker);
-    s->rung = outcome_rung(s->fault.err, s->lease.errors, settings->backoff_base_s, settings->backoff_cap_s,
+    s->rung = outcome_rung(why->err, s->lease.errors, settings->backoff_base_s, settings->backoff_cap_s,
                            worker_dice(s->worker));
     return STEP_FAIL;
 }
@@ -201,7 +199,8 @@ static void on_child_ready(void *ctx, const char *kernel)
 {
     struct slot *s = ctx;
 
-    (void)kernel;
+    if (worker_see_kernel(s->worker, kernel))
+        return; /* it comes again with another one */
     if (s->step == STEP_AWAIT)
         slot_go(s, STEP_CLAIM);
     else

@@ -73,7 +73,7 @@ void blob_name_result(char out[BLOB_NAME_BYTES], const char *id, int64_t member,
 
 /* Begins a blob. size: bytes that will come, -1: not known; room for them is asked for at once, so that a
  * full disk is told here. head: that many bytes in front are left free and given to blob_seal (the header of
- * a format that says in front what only the end knows). ERR_DISK_FULL (disk or quota), ERR_IO. */
+ * a format that says in front what only the end knows). ERR_DISK_FULL (disk or quota), ERR_PARAM (no name), ERR_IO. */
 enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_t head, struct blob_writer **out,
                      struct fault *why) MUST_CHECK;
 

@@ -42,7 +42,7 @@ static enum err check_room(const struct draft *f, int64_t size, struct fault *wh
 {
     struct statvfs st;
 
-    if (!fstatvfs(f->fd, &st) && st.f_bavail < (uint64_t)size / st.f_frsize)
+    if (!fstatvfs(f->fd, &st) && st.f_blocks > 0 && st.f_bavail < (uint64_t)size / st.f_frsize)
         return fault_set(why, ERR_DISK_FULL, "the disk for blobs has %llu bytes left, not the %lld that are needed",
                          (unsigned long long)(st.f_bavail * st.f_frsize), (long long)size);
     if (ftruncate(f->fd, size))

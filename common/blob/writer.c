@@ -132,7 +132,8 @@ enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_
     struct draft        draft;
     enum err            e;
 
-    assert(blob_name_is_valid(name));
+    if (!blob_name_is_valid(name))
+        return fault_set(why, ERR_PARAM, "a blob is named by a UUID, and a result by its job, member and fence");
     e = quota_check(b, wanted, why);
     if (e)
         return e;
@@ -262,6 +263,8 @@ static enum err complete(struct seal *s)
         e = io_fault(&s->why, errno, "the size", w->name);
     if (e)
         return e;
+    if (s->is_given && strspn(s->sum.xxh3, "0123456789abcdef") != CHECKSUM_BYTES - 1)
+        return fault_set(&s->why, ERR_DIGEST, "who wrote blob %s gave no checksum of it", w->name);
     if (!s->is_given) {
         if (s->head)
             checksum_add(w->sum, s->head, (size_t)w->head);

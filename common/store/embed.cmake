@@ -1,9 +1,11 @@
 # Puts the Lua scripts into the program: cmake -DOUT=BASE -DLUA=FOLDER -DSCRIPTS=a,b -P embed.cmake
 # makes BASE.h (enum script) and BASE.c (texts and SHA-1 sums, as EVALSHA wants them).
-# Each text is the script's shebang line, lib.lua, group.lua, the rest of the script; boot stands alone.
+# Each text is the script's shebang line, lib.lua, rare.lua, group.lua, the rest of the script; boot stands alone.
 string(REPLACE "," ";" names "${SCRIPTS}")
-file(READ ${LUA}/lib.lua lib)
-file(READ ${LUA}/group.lua group)
+foreach(name IN ITEMS lib rare group)
+    file(READ ${LUA}/${name}.lua text)
+    string(APPEND prelude "${text}")
+endforeach()
 set(enum "")
 set(rows "")
 foreach(name IN LISTS names)
@@ -13,7 +15,7 @@ foreach(name IN LISTS names)
         math(EXPR end "${end} + 1")
         string(SUBSTRING "${text}" 0 ${end} shebang)
         string(SUBSTRING "${text}" ${end} -1 body)
-        set(text "${shebang}${lib}${group}${body}")
+        set(text "${shebang}${prelude}${body}")
     endif()
     string(SHA1 sha "${text}")
     string(LENGTH "${text}" length)

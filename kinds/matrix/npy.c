@@ -109,8 +109,10 @@ static bool take_side(struct cursor *c, uint64_t *out)
         is_beyond |= __builtin_mul_overflow(value, 10u, &value) ||
                      __builtin_add_overflow(value, (unsigned)(*c->p - '0'), &value);
     *out = is_beyond ? UINT64_MAX : value;
-    if (c->p == start)
+    if (c->p == start || (*start == '0' && c->p > start + 1)) {
+        c->p = start;
         return false;
+    }
     take_word(c, "L");
     return true;
 }
@@ -222,7 +224,7 @@ static enum err measure(const unsigned char *bytes, size_t len, size_t *prefix, 
 {
     uint32_t literal;
 
-    if (memcmp(bytes, MAGIC, len < MAGIC_BYTES ? len : MAGIC_BYTES) != 0)
+    if (len && memcmp(bytes, MAGIC, len < MAGIC_BYTES ? len : MAGIC_BYTES) != 0)
         return fault_set(why, ERR_BODY, "this is no NumPy file (.npy): it does not begin as such");
     *need = PREFIX_BYTES;
     if (len < PREFIX_BYTES)
@@ -275,21 +277,3 @@ enum err npy_read_header(const void *bytes, size_t len, struct npy *out, size_t 
 }
 
 uint64_t npy_data_bytes(const struct npy *n) { return n->rows * n->cols * dtype_bytes(n->dtype); }
-
-enum err npy_read(const void *raw, size_t len, size_t *rows, size_t *cols, const char **numbers, struct fault *why)
-{
-    struct npy n = {0};
-    size_t     need;
-    enum err   e = npy_read_header(raw, len, &n, &need, why);
-
-    if (e)
-        return e;
-    if (need > len || npy_data_bytes(&n) != len - n.data_at)
-        return fault_set(why, ERR_BODY, "the NumPy file of %zu bytes is cut short or too long", len);
-    if (n.dtype != DTYPE_F8 || n.is_fortran)
-        return fault_set(why, ERR_BODY, "not a NumPy matrix of float64 in C order");
-    *rows = n.rows;
-    *cols = n.cols;
-    *numbers = (const char *)raw + n.data_at;
-    return ERR_OK;
-}

@@ -51,9 +51,10 @@ static uint64_t add_product(uint64_t a, uint64_t b, uint64_t c)
 uint64_t plan_memory(uint64_t rows, uint64_t cols, uint64_t k, enum dtype dtype)
 {
     uint64_t depth = k < PLAN_DEPTH ? k : PLAN_DEPTH;
-    uint64_t blocks = (rows + cols) * depth * sizeof(double); /* sides are at most 2^31 */
+    uint64_t blocks = (rows + cols) * depth * sizeof(double);             /* sides are at most 2^31 */
+    size_t   number = dtype == DTYPE_F4 ? sizeof(float) : sizeof(double); /* integers are computed as float64 */
 
-    return add_product(rows * cols, dtype_bytes(dtype), blocks + PLAN_RESERVE);
+    return add_product(rows * cols, number, blocks + PLAN_RESERVE);
 }
 
 static double flops_of(const struct plan_task *t, uint64_t rows, uint64_t cols)

@@ -1,189 +1,217 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* product.c - see the header. */
+/* product.c - the way of a product. */
 #include "kinds/matrix/product.h"
 
+#include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include "kinds/matrix/npy.h"
+#include "kinds/matrix/blas.h"
+#include "kinds/matrix/blocks.h"
+#include "kinds/matrix/integer.h"
+#include "kinds/matrix/overflow.h"
+#include "kinds/matrix/result.h"
+#include "kinds/matrix/source.h"
+#include "kinds/matrix/verify.h"
 
-#define CHECKED_MAX 64 /* pieces looked at before the first byte: as many as a reader of files keeps open */
-#define SPANS_MAX 256  /* reads in one call: a narrow window of long rows must not hold up the caller */
+#define HUGE_FROM (4u << 20) /* bytes of a buffer that asks for large pages: fewer faults, fewer misses */
 
-static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+/* What a product needs on its way. */
+struct work {
+    struct product *product;
+    struct task    *task;
+    struct source   source[2];
+    bool            is_whole;  /* integers: the check looks at them as they lie */
+    bool            is_wide;   /* integers that floats cannot hold */
+    enum dtype      factor;    /* type of the numbers that the library multiplies */
+    uint64_t        block;     /* of k */
+    void           *buffer[2]; /* owned; NULL: used in place */
+    void           *sums;      /* C as the library writes it */
+    struct verify   verify;
+    bool            is_suspect; /* of an overflow */
+};
 
-static uint64_t tiles_across(const struct layout *l) { return (l->cols + l->tile_cols - 1) / l->tile_cols; }
-static uint64_t tiles_down(const struct layout *l) { return (l->rows + l->tile_rows - 1) / l->tile_rows; }
-
-/* ---- what there is ------------------------------------------------------------- */
-
-static enum err gone(struct fault *why, int64_t piece)
+static void *allocate(uint64_t bytes)
 {
-    return fault_set(why, ERR_RESULT_GONE, "piece %lld of the result is no longer there, or not what was written",
-                     (long long)piece);
-}
+    size_t room = (size_t)(bytes + 63) / 64 * 64, page = (size_t)sysconf(_SC_PAGESIZE);
+    char  *p = aligned_alloc(64, room);
 
-/* The header of a result in one piece; a writer of ours needs NPY_HEADER_BYTES for it. */
-static enum err read_single(struct product *p, struct fault *why)
-{
-    char       bytes[NPY_HEADER_BYTES];
-    uint64_t   size = p->face->size(p->face->ctx, 0);
-    size_t     need;
-    struct npy npy;
+    if (p && room >= HUGE_FROM) {
+        char *first = p + (page - (uintptr_t)p % page) % page;
 
-    if (size < sizeof bytes || !p->face->read(p->face->ctx, 0, 0, bytes, sizeof bytes) ||
-        npy_read_header(bytes, sizeof bytes, &npy, &need, NULL) || need > sizeof bytes || npy.is_fortran ||
-        size != npy.data_at + npy_data_bytes(&npy))
-        return gone(why, 0);
-    p->layout = (struct layout){npy.rows, npy.cols, npy.rows, npy.cols, npy.dtype};
-    p->data_at = npy.data_at;
-    return ERR_OK;
-}
-
-static enum err read_layout(struct product *p, struct fault *why)
-{
-    struct layout *l = &p->layout;
-    uint64_t       bytes, tiles;
-    enum err       e = layout_read(p->face->layout, l, why);
-
-    if (e)
-        return e;
-    if (__builtin_mul_overflow(l->rows, l->cols, &bytes) || __builtin_mul_overflow(bytes, 8, &bytes) ||
-        bytes > INT64_MAX || __builtin_mul_overflow(tiles_down(l), tiles_across(l), &tiles) ||
-        tiles != (uint64_t)p->face->piece_count)
-        return fault_set(why, ERR_RESULT_GONE, "the group has %lld results, which do not make a product of %llu x %llu",
-                         (long long)p->face->piece_count, (unsigned long long)l->rows, (unsigned long long)l->cols);
-    p->data_at = NPY_HEADER_BYTES;
-    return ERR_OK;
-}
-
-static bool piece_is_whole(const struct product *p, uint64_t down, uint64_t across)
-{
-    const struct layout *l = &p->layout;
-    uint64_t             rows = least(l->tile_rows, l->rows - down * l->tile_rows);
-    uint64_t             cols = least(l->tile_cols, l->cols - across * l->tile_cols);
-    int64_t              piece = (int64_t)(down * tiles_across(l) + across);
-
-    return p->face->size(p->face->ctx, piece) == p->data_at + rows * cols * dtype_bytes(l->dtype);
-}
-
-static enum err check_pieces(const struct product *p, struct fault *why)
-{
-    const struct layout *l = &p->layout;
-    const struct region *w = &p->window;
-    uint64_t             last_down = (w->row + w->rows - 1) / l->tile_rows;
-    uint64_t             first_across = w->col / l->tile_cols, last_across = (w->col + w->cols - 1) / l->tile_cols;
-    int                  checked = 0;
-
-    for (uint64_t down = w->row / l->tile_rows; down <= last_down; down++)
-        for (uint64_t across = first_across; across <= last_across; across++) {
-            if (checked++ == CHECKED_MAX)
-                return ERR_OK;
-            if (!piece_is_whole(p, down, across))
-                return gone(why, (int64_t)(down * tiles_across(l) + across));
-        }
-    return ERR_OK;
-}
-
-/* ---- the window ------------------------------------------------------------------ */
-
-/* Reads decimal digits at *text, which moves behind them; without any, out stays. More than fit are very many. */
-static void read_bound(const char **text, uint64_t *out)
-{
-    if (**text < '0' || **text > '9')
-        return;
-    for (*out = 0; **text >= '0' && **text <= '9'; ++*text)
-        *out = *out > UINT64_MAX / 100 ? *out : *out * 10 + (uint64_t)(**text - '0');
-}
-
-/* "a:b" of so many; name: of the parameter. */
-static enum err read_window(const struct layout *l, const char *name, const char *text, uint64_t count, uint64_t *from,
-                            uint64_t *length, struct fault *why)
-{
-    const char *at = text;
-    uint64_t    to = count;
-
-    *from = 0;
-    *length = count;
-    if (!text)
-        return ERR_OK;
-    read_bound(&at, from);
-    if (*at == ':') {
-        at++;
-        read_bound(&at, &to);
-        if (!*at && *from < to && to <= count) {
-            *length = to - *from;
-            return ERR_OK;
-        }
+        (void)madvise(first, (size_t)(p + room - first) / page * page, MADV_HUGEPAGE); /* refused: only slower */
     }
-    return fault_set(
-        why, ERR_PARAM,
-        "%s is '%.40s', which is no part of a product of %llu x %llu; it takes FROM:TO, counted from 0, TO "
-        "left out",
-        name, text, (unsigned long long)l->rows, (unsigned long long)l->cols);
+    return p;
 }
 
-enum err product_open(const struct result_face *face, const char *rows, const char *cols, struct product *out,
-                      struct fault *why)
+static struct region part_of(const struct work *w, int operand, uint64_t at, uint64_t block)
 {
-    struct product p = {.face = face};
-    enum err       e = *face->layout ? read_layout(&p, why) : read_single(&p, why);
+    const struct region *r = &w->product->region;
 
+    return operand ? (struct region){.row = at, .rows = block, .col = 0, .cols = r->cols}
+                   : (struct region){.row = 0, .rows = r->rows, .col = at, .cols = block};
+}
+
+/* All that the region needs of an operand, as it lies; without numbers where they are made. */
+static struct view whole_view(const struct work *w, int operand)
+{
+    struct region all = part_of(w, operand, 0, w->product->k);
+
+    return w->source[operand].numbers ? source_view(&w->source[operand], &all) : (struct view){.numbers = NULL};
+}
+
+static enum err open_sources(struct work *w)
+{
+    const struct region *r = &w->product->region;
+    const struct region  needed[2] = {{.row = r->row, .rows = r->rows, .col = 0, .cols = w->product->k},
+                                      {.row = 0, .rows = w->product->k, .col = r->col, .cols = r->cols}};
+    enum err             e = ERR_OK;
+
+    for (int i = 0; i < 2 && !e; i++)
+        e = source_open(&w->source[i], &w->product->operands[i], &needed[i], w->task, &w->task->why);
+    return e;
+}
+
+/* Which way the numbers go: as floats of one type, or as wide integers. */
+static void choose_way(struct work *w)
+{
+    enum dtype c = w->product->dtype;
+
+    w->is_whole = c == DTYPE_I8 || c == DTYPE_I4;
+    w->factor = w->is_whole ? DTYPE_F8 : c;
+    if (w->is_whole) {
+        struct view a = whole_view(w, 0), b = whole_view(w, 1);
+
+        w->is_wide = !integer_fits_floats(&a, &b);
+    }
+}
+
+/* ---- memory ------------------------------------------------------------------------ */
+
+static enum err refuse_memory(const struct work *w, const struct blocks *need)
+{
+    return fault_set(&w->task->why, ERR_MEMORY,
+                     "%" PRIu64 " x %" PRIu64 " numbers of C take at least %" PRIu64
+                     " bytes of memory; there are %" PRIu64 ": ask for smaller tiles by tile_m and tile_n",
+                     need->rows, need->cols, blocks_least(need), w->task->memory_max);
+}
+
+/* Buffers, and the block of k that fits them. */
+static enum err allocate_all(struct work *w)
+{
+    struct product *p = w->product;
+    unsigned        held = w->is_wide ? (unsigned)dtype_bytes(p->dtype) : (unsigned)dtype_bytes(w->factor);
+    bool            is_placed = w->task->output && held == dtype_bytes(p->dtype);
+    struct blocks   need = {.rows = p->region.rows, .cols = p->region.cols, .k = p->k, .c_bytes = is_placed ? 0 : held};
+    unsigned       *number_bytes[2] = {&need.a_bytes, &need.b_bytes};
+    bool            is_missing = false;
+
+    for (int i = 0; i < 2; i++)
+        if (!w->is_wide && !source_is_direct(&w->source[i], w->factor))
+            *number_bytes[i] = (unsigned)dtype_bytes(w->factor);
+    w->block = blocks_plan(&need, w->task->memory_max);
+    if (!w->block)
+        return refuse_memory(w, &need);
+    if (!is_placed)
+        is_missing = !(p->owned = allocate(need.rows * need.cols * held));
+    p->c = w->task->output ? result_place(w->task) : p->owned;
+    w->sums = is_placed ? p->c : p->owned;
+    for (int i = 0; i < 2; i++)
+        if (*number_bytes[i])
+            is_missing |= !(w->buffer[i] = allocate((i ? need.cols : need.rows) * w->block * *number_bytes[i]));
+    return is_missing ? refuse_memory(w, &need)
+                      : verify_open(&w->verify, &p->region, p->k, w->block, p->dtype, &w->task->why);
+}
+
+/* ---- computing ---------------------------------------------------------------------- */
+
+static struct view factor_view(struct work *w, int operand, uint64_t at, uint64_t block)
+{
+    struct region part = part_of(w, operand, at, block);
+
+    return w->buffer[operand] ? source_fill(&w->source[operand], &part, w->factor, w->buffer[operand])
+                              : source_view(&w->source[operand], &part);
+}
+
+/* The check looks at integers as they lie, and at floats as they were multiplied. It comes first: so the library
+ * finds the numbers in the cache. */
+static void take_block(struct work *w, uint64_t at, uint64_t block)
+{
+    struct view factor[2];
+
+    for (int i = 0; i < 2 && !w->is_wide; i++)
+        factor[i] = factor_view(w, i, at, block);
+    if (w->is_whole) {
+        struct region part[2] = {part_of(w, 0, at, block), part_of(w, 1, at, block)};
+        struct view   a = source_view(&w->source[0], &part[0]), b = source_view(&w->source[1], &part[1]);
+
+        verify_block(&w->verify, &a, &b);
+    } else {
+        verify_block(&w->verify, &factor[0], &factor[1]);
+    }
+    if (!w->is_wide)
+        w->is_suspect |= blas_multiply(&factor[0], &factor[1], w->sums, at > 0, w->task->threads);
+}
+
+static void take_blocks(struct work *w)
+{
+    uint64_t k = w->product->k;
+
+    for (uint64_t at = 0; at < k; at += w->block) {
+        take_block(w, at, k - at < w->block ? k - at : w->block);
+        if (!w->is_wide)
+            atomic_store_explicit(w->task->progress, (double)at / (double)k, memory_order_relaxed);
+    }
+}
+
+/* Makes of the sums what the product's type is, or refuses them. */
+static enum err settle(struct work *w)
+{
+    struct product *p = w->product;
+    struct view     a = whole_view(w, 0), b = whole_view(w, 1);
+
+    if (w->is_wide)
+        return integer_multiply(&a, &b, &p->region, p->dtype, p->c, w->task->progress, &w->task->why);
+    if (w->is_whole)
+        return integer_narrow(w->sums, &p->region, p->dtype, p->c, &w->task->why);
+    return w->is_suspect ? overflow_refuse(&a, &b, p->dtype, &p->region, p->c, &w->task->why) : ERR_OK;
+}
+
+enum err product_compute(struct product *p, struct task *task)
+{
+    struct work w = {.product = p, .task = task};
+    enum err    e = ERR_OK;
+
+    if (p->region.rows > INT_MAX || p->region.cols > INT_MAX)
+        return fault_set(&task->why, ERR_PARAM, "a tile has at most %d rows and columns", INT_MAX);
+    e = open_sources(&w);
+    if (!e) {
+        choose_way(&w);
+        e = allocate_all(&w);
+    }
+    if (!e) {
+        blas_set_threads(task->threads);
+        take_blocks(&w);
+        e = settle(&w);
+    }
+#ifdef MILLRACE_FLIP
     if (!e)
-        e = read_window(&p.layout, "rows", rows, p.layout.rows, &p.window.row, &p.window.rows, why);
+        flip_product(p->c, p->region.rows * p->region.cols, p->dtype);
+#endif
     if (!e)
-        e = read_window(&p.layout, "cols", cols, p.layout.cols, &p.window.col, &p.window.cols, why);
-    if (!e && *face->layout)
-        e = check_pieces(&p, why);
-    if (e)
-        return e;
-    p.row_bytes = p.window.cols * dtype_bytes(p.layout.dtype);
-    p.bytes = p.window.rows * p.row_bytes;
-    *out = p;
-    return ERR_OK;
+        e = verify_end(&w.verify, p->c, task->verified, &task->why);
+    verify_close(&w.verify);
+    for (int i = 0; i < 2; i++) {
+        free(w.buffer[i]);
+        source_close(&w.source[i]);
+    }
+    return e;
 }
 
-/* ---- reading ----------------------------------------------------------------------- */
-
-/* How many of the window's bytes from offset on lie side by side in one piece, and where. */
-static uint64_t find_span(const struct product *p, uint64_t offset, int64_t *piece, uint64_t *at)
+void product_close(struct product *p)
 {
-    const struct layout *l = &p->layout;
-    uint64_t             bytes = dtype_bytes(l->dtype);
-    uint64_t             row = p->window.row + offset / p->row_bytes, in_row = offset % p->row_bytes;
-    uint64_t             col_at = p->window.col * bytes + in_row; /* in bytes, as all that follows */
-    uint64_t             down = row / l->tile_rows, across = col_at / (l->tile_cols * bytes);
-    uint64_t             first_row = down * l->tile_rows, first_col_at = across * l->tile_cols * bytes;
-    uint64_t             width = least(l->tile_cols * bytes, l->cols * bytes - first_col_at);
-    uint64_t             in_tile = col_at - first_col_at;
-
-    *piece = (int64_t)(down * tiles_across(l) + across);
-    *at = p->data_at + (row - first_row) * width + in_tile;
-    if (p->row_bytes == l->cols * bytes && l->tile_cols >= l->cols) { /* whole rows follow each other */
-        uint64_t end_row = least(first_row + l->tile_rows, p->window.row + p->window.rows);
-
-        return (end_row - row) * width - in_tile;
-    }
-    return least(width - in_tile, p->row_bytes - in_row);
-}
-
-int64_t product_read(const struct product *p, uint64_t offset, void *out, size_t len, struct fault *why)
-{
-    char *to = out;
-
-    len = offset < p->bytes ? (size_t)least(len, p->bytes - offset) : 0;
-    for (int spans = 0; len && spans < SPANS_MAX; spans++) {
-        int64_t  piece;
-        uint64_t at;
-        size_t   span = (size_t)least(find_span(p, offset, &piece, &at), len);
-
-        if (!p->face->read(p->face->ctx, piece, at, to, span)) {
-            gone(why, piece);
-            return -1;
-        }
-        to += span;
-        offset += span;
-        len -= span;
-    }
-    return to - (char *)out;
+    free(p->owned);
+    p->owned = NULL;
 }

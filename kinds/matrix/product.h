@@ -1,31 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* product.h - the numbers of a product, or of a window into it, wherever they lie: in one NumPy file, or in the
- * tiles of a group, each a file of its own (kinds/matrix/matrix.h). They are seen as one run of bytes, row by row. */
+/* product.h - a region of C, computed within the task's memory and checked.
+ *
+ *   C grows by blocks of k; each is mapped, made or converted, multiplied, and used for the check while it is
+ *   at hand:    sources -> blocks -> blas or integer -> verify
+ */
 #ifndef MILLRACE_PRODUCT_H
 #define MILLRACE_PRODUCT_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "common/err.h"
 #include "kinds/matrix/matrix.h"
+#include "kinds/task.h"
 
 struct product {
-    const struct result_face *face;    /* borrowed */
-    struct layout             layout;  /* of one piece: one tile */
-    uint64_t                  data_at; /* bytes in front of the numbers of each piece */
-    struct region             window;
-    uint64_t                  row_bytes, bytes; /* of the window */
+    struct operand operands[2];
+    struct region  region;
+    uint64_t       k;
+    enum dtype     dtype; /* of C */
+    void          *c;     /* rows side by side: where result.h wants them, or in memory of its own */
+    void          *owned; /* C while it has no other place; NULL */
 };
 
-/* rows, cols: "a:b", 0-based and half-open, either side may be left out; NULL: all. The pieces that the window
- * touches are looked at, the first 64 of them, so that what is gone is told before anything is sent.
- * ERR_PARAM (no such window), ERR_RESULT_GONE (a piece is missing or no such file). */
-enum err product_open(const struct result_face *face, const char *rows, const char *cols, struct product *out,
-                      struct fault *why) MUST_CHECK;
+/* Computes p->c, whose operands, region, k and dtype are set; sets task->verified and tells progress.
+ * ERR_MEMORY, ERR_OVERFLOW, ERR_UNVERIFIED, and what source.h has. */
+enum err product_compute(struct product *p, struct task *task) MUST_CHECK;
+void     product_close(struct product *p);
 
-/* Up to len bytes of the window's numbers from offset on; fewer where many pieces of rows would have to be read
- * for them. 0 at the end alone; -1: a piece cannot be read (why). */
-int64_t product_read(const struct product *p, uint64_t offset, void *out, size_t len, struct fault *why);
+#ifdef MILLRACE_FLIP
+/* Of a test build: spoils one number of the first product that a job computes in this process. */
+void flip_product(void *c, uint64_t count, enum dtype dtype);
+#endif
 
 #endif

@@ -16,7 +16,7 @@
 #include "common/numtext.h"
 #include "kinds/matrix/matrix.h"
 #include "kinds/matrix/npy.h"
-#include "kinds/matrix/product.h"
+#include "kinds/matrix/mosaic.h"
 #include "kinds/render.h"
 
 /* ---- JSON -------------------------------------------------------------------------- */
@@ -26,13 +26,13 @@
 #define CELL_BYTES (NUMTEXT_BYTES + 4) /* one number, and at most "[" and "]]}" around it */
 
 struct json {
-    struct product product;
-    uint64_t       row, col; /* of the next number, within the window */
-    uint64_t       read;     /* bytes of the window that have been read into numbers */
-    char          *numbers;
-    size_t         have, used;
-    char           left[CELL_BYTES]; /* printed, but too long for what was asked for */
-    size_t         left_len, left_at;
+    struct mosaic product;
+    uint64_t      row, col; /* of the next number, within the window */
+    uint64_t      read;     /* bytes of the window that have been read into numbers */
+    char         *numbers;
+    size_t        have, used;
+    char          left[CELL_BYTES]; /* printed, but too long for what was asked for */
+    size_t        left_len, left_at;
 };
 
 static bool is_finite(enum dtype type, const char *bytes)
@@ -126,7 +126,7 @@ static bool fill(struct json *j, struct fault *why)
 
     if (j->used < j->have)
         return true;
-    got = product_read(&j->product, j->read, j->numbers, room, why);
+    got = mosaic_read(&j->product, j->read, j->numbers, room, why);
     if (got < 0)
         return false;
     j->read += (uint64_t)got;
@@ -208,7 +208,7 @@ static enum err open_json(const struct result_face *face, const char *rows, cons
 {
     static const char head[] = "{\"C\":[";
     struct json      *j = xcalloc(1, sizeof *j);
-    enum err          e = product_open(face, rows, cols, &j->product, why);
+    enum err          e = mosaic_open(face, rows, cols, &j->product, why);
 
     if (!e) {
         j->numbers = xmalloc(j->product.bytes < NUMBERS_BYTES ? (size_t)j->product.bytes : NUMBERS_BYTES);
@@ -228,16 +228,16 @@ static enum err open_json(const struct result_face *face, const char *rows, cons
 /* ---- NumPy, bare numbers ------------------------------------------------------------- */
 
 struct numbers {
-    struct product product;
-    char           head[NPY_HEADER_BYTES];
-    size_t         head_len; /* 0: without one */
+    struct mosaic product;
+    char          head[NPY_HEADER_BYTES];
+    size_t        head_len; /* 0: without one */
 };
 
 static enum err open_numbers(const struct result_face *face, const char *rows, const char *cols, size_t head_len,
                              void **stream, uint64_t *size, struct fault *why)
 {
     struct numbers *n = xcalloc(1, sizeof *n);
-    enum err        e = product_open(face, rows, cols, &n->product, why);
+    enum err        e = mosaic_open(face, rows, cols, &n->product, why);
 
     if (e) {
         free(n);
@@ -275,7 +275,7 @@ static int64_t read_numbers(void *stream, uint64_t offset, char *out, size_t len
         if (head == len)
             return (int64_t)len;
     }
-    got = product_read(&n->product, offset + head - n->head_len, out + head, len - head, why);
+    got = mosaic_read(&n->product, offset + head - n->head_len, out + head, len - head, why);
     return got < 0 ? got : got + (int64_t)head;
 }
 

@@ -21,7 +21,7 @@ KIND = "hash"
 DAY = 86_400_000
 LEASE = 15_000
 KEPT_MAX = 1 << 20
-PRELUDES = ("lib", "group")
+PRELUDES = ("lib", "rare", "group")
 
 
 def script_text(name):
@@ -29,7 +29,7 @@ def script_text(name):
     if name == "boot":
         return text
     shebang, rest = text.split("\n", 1)
-    return shebang + "\n" + (LUA / "lib.lua").read_text() + (LUA / "group.lua").read_text() + rest
+    return shebang + "\n" + "".join((LUA / f"{name}.lua").read_text() for name in PRELUDES) + rest
 
 
 def decoded(reply):

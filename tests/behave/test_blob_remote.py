@@ -196,6 +196,7 @@ class Driver:
         self.say(*words)
         answer = self.hear()
         assert answer["event"] == words[0]
+        print(answer)  # shown with a failure
         return answer
 
     def files(self):
@@ -430,3 +431,88 @@ def test_close_ends_a_transfer_that_stands_still(blobs, driver, tmp_path):
     assert [(a["event"], a.get("err")) for a in answers] == [("fetch", "io"), ("fetch", "io"), ("closed", None)]
     assert answers[2]["us"] < 5_000_000
     assert driver.files() == []
+
+
+# ---- a real gateway -----------------------------------------------------------------
+
+
+@pytest.fixture
+def gateway(fleet, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text(f"worker:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
+    started = fleet.start_gateway(MILLRACE_API_KEY_FILE=keys, MILLRACE_BLOB_DIR=tmp_path / "shared",
+                                  MILLRACE_BLOB_QUOTA=20_000_000)
+    started.shared = tmp_path / "shared"
+    return started
+
+
+@pytest.fixture
+def make_driver(tmp_path):
+    drivers = []
+
+    def make(url, cache=None, key=KEY):
+        drivers.append(Driver(cache or tmp_path / f"cache-{len(drivers)}", url, key))
+        return drivers[-1]
+
+    yield make
+    for started in drivers:
+        started.close()
+
+
+def test_real_gateway__what_one_host_sealed_another_fetches(gateway, make_driver, file, tmp_path):
+    one, two, shared = make_driver(gateway.url), make_driver(gateway.url), make_driver("", gateway.shared)
+    for size in (1, 300_000, len(DATA)):
+        blob = name(size)
+        assert one.ask("put", blob, file(DATA[:size]), 0)["err"] == "ok"
+        for reader in (two, shared):
+            answer = reader.ask("fetch", blob, tmp_path / "out")
+            assert (answer["err"], answer["sum"]) == ("ok", sum_of(DATA[:size]))
+            assert (tmp_path / "out").read_bytes() == DATA[:size]
+    assert one.files() == []
+
+
+def test_real_gateway__head_that_was_filled_in_at_the_end(gateway, make_driver, file, tmp_path):
+    blob = name()
+    assert make_driver("", gateway.shared).ask("put", blob, file(DATA), 128)["head"] == 128
+    answer = make_driver(gateway.url).ask("fetch", blob, tmp_path / "out")
+    assert (answer["err"], answer["head"], answer["sum"]) == ("ok", 128, sum_of(DATA, 128))
+
+
+def test_real_gateway__seal_can_be_repeated_but_not_changed(gateway, make_driver, file):
+    blob = name(1)
+    one = make_driver(gateway.url)
+    assert one.ask("put", blob, file(DATA), 128)["err"] == "ok"
+    assert one.ask("put", blob, file(DATA), 128)["err"] == "ok"
+    assert one.ask("put", blob, file(DATA + b"x"), 0)["err"] == "wrong-state"
+
+
+def test_real_gateway__list_delete_and_what_is_not_there(gateway, make_driver, file, tmp_path):
+    parent = str(uuid.uuid4())
+    one = make_driver(gateway.url)
+    for member in range(3):
+        assert one.ask("put", f"{parent}-{member}-9", file(b"x"), 0)["err"] == "ok"
+    assert sorted(one.ask("list", parent)["names"]) == [f"{parent}-{i}-9" for i in range(3)]
+    assert one.ask("list", str(uuid.uuid4()))["names"] == []
+    one.ask("delete", f"{parent}-1-9")
+    eventually(lambda: len(one.ask("list", parent)["names"]) == 2, what="one blob fewer")
+    assert one.ask("fetch", f"{parent}-1-9", tmp_path / "out")["err"] == "no-blob"
+
+
+def test_real_gateway__a_long_list_is_whole(gateway, make_driver, file):
+    parent, data = str(uuid.uuid4()), file(b"x")
+    blobs = {f"{parent}-{i}-9" for i in range(400)}  # more than the gateway makes of it at one time
+    shared = make_driver("", gateway.shared)
+    for blob in blobs:
+        shared.say("put", blob, data, 0)
+    assert {shared.hear()["name"] for _ in blobs} == blobs
+    assert set(make_driver(gateway.url).ask("list", parent)["names"]) == blobs
+
+
+def test_real_gateway__refusals_reach_the_worker(gateway, make_driver, file, tmp_path):
+    answer = make_driver(gateway.url, key="another").ask("put", name(1), file(DATA), 0)
+    assert answer["err"] == "io" and "401" in answer["detail"]
+    big = tmp_path / "big"
+    with open(big, "wb") as out:
+        out.truncate(21_000_000)
+    answer = make_driver(gateway.url).ask("put", name(1), big, 0)
+    assert answer["err"] == "disk-full" and "507" in answer["detail"]

@@ -85,7 +85,7 @@ class Executor:
         frame = self.socket.recv(1024)
         self.start_seconds = time.perf_counter() - started
         assert len(frame) == ctypes.sizeof(Ready), self.process.stderr.read()
-        ready = Ready.from_buffer_copy(frame)
+        self.ready = ready = Ready.from_buffer_copy(frame)
         assert (ready.type, ready.pid) == (READY, self.process.pid)
         self.space = resource.prlimit(self.process.pid, resource.RLIMIT_AS)[0]
 
@@ -233,7 +233,7 @@ def test_infinities_of_the_operands_are_the_products(executor):
 def test_a_body_of_the_wrong_size_fails_the_job_alone(executor):
     done, _ = executor.run(MATRIX, (2, 2, 2), b"\0" * 56)
     assert done.err != 0
-    assert done.detail.decode() == "operands of 2 x 2 and 2 x 2 are 64 bytes of float64, not 56"
+    assert done.detail.decode() == "operand B of 2 x 2 does not fit into a body of 56 bytes"
     assert executor.multiply(numpy.eye(2), numpy.eye(2)).trace() == 2
 
 

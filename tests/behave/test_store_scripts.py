@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from store_scripts import (  # noqa: F401  (some are fixtures)
-    DAY, KIND, LEASE, LUA, Job, expire_lease, make_pending, pending, server, store)
+    DAY, KIND, LEASE, LUA, PRELUDES, Job, expire_lease, make_pending, pending, server, store)
 
 # ---- epoch -------------------------------------------------------------------
 
@@ -23,7 +23,7 @@ def test_boot_never_goes_back_when_the_clock_does(store):
     assert store.boot() == "9000000000000000"
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in LUA.glob("*.lua") if p.stem not in ("lib", "group", "boot")))
+@pytest.mark.parametrize("name", sorted(p.stem for p in LUA.glob("*.lua") if p.stem not in ("boot", *PRELUDES)))
 def test_every_script_refuses_another_epoch_and_one_without_meta(store, name):
     assert store.call(name, *["1"] * 12, epoch="1") == "epoch"
     epoch = store.epoch

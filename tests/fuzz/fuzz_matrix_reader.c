@@ -74,8 +74,9 @@ static void compare(const uint8_t *data, size_t size, size_t limit)
         struct fault   why;
 
         buf_append(&whole.taken.refs, "", 1);
-        if (operands_read(&whole.args, &(struct input){whole.taken.body.data, whole.taken.body.len, whole.taken.refs.data},
-                          operands, &why))
+        if (operands_read(&whole.args,
+                          &(struct input){whole.taken.body.data, whole.taken.body.len, whole.taken.refs.data}, operands,
+                          &why))
             abort();
     }
     forget(&whole);

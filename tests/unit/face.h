@@ -18,6 +18,7 @@ struct face_blob {
     size_t     head; /* bytes left free in front */
     bool       has_head;
     struct buf bytes;
+    int        appends;
 };
 
 /* A zeroed one is empty. */
@@ -36,8 +37,8 @@ static enum err face_create(void *ctx, size_t head, void **out, const char **nam
     assert(face->count < FACE_BLOBS);
     *b = (struct face_blob){.head = head};
     snprintf(b->name, sizeof b->name, "made-%d", face->count++);
-    memset(buf_reserve(&b->bytes, head), 0, head);
-    b->bytes.len = head;
+    for (size_t i = 0; i < head; i++)
+        buf_append(&b->bytes, "", 1);
     *out = b;
     *name = b->name;
     return ERR_OK;
@@ -48,6 +49,7 @@ static enum err face_append(void *out, const void *bytes, size_t len, struct fau
     struct face_blob *b = out;
 
     (void)why;
+    b->appends++;
     buf_append(&b->bytes, bytes, len);
     return ERR_OK;
 }

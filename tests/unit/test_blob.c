@@ -43,12 +43,14 @@ static void blob__a_name_is_a_uuid_with_numbers_and_nothing_else(void **state)
 
 static void blob__a_name_that_is_none_is_not_found(void **state)
 {
-    struct bench    *t = *state;
-    struct answer    a = {0};
-    struct blob_info info;
-    struct fault     why;
-    int              fd;
+    struct bench       *t = *state;
+    struct answer       a = {0};
+    struct blob_writer *none = NULL;
+    struct blob_info    info;
+    struct fault        why;
+    int                 fd;
 
+    assert_int_equal(blob_create(t->store, "../" UUID, 1, 0, &none, &why), ERR_PARAM);
     assert_int_equal(blob_open(t->store, "../tmp", &fd, &info, &why), ERR_NO_BLOB);
     assert_int_equal(blob_delete(t->store, "../tmp", &why), ERR_NO_BLOB);
     blob_fetch(t->store, "..", on_opened, &a);
@@ -156,6 +158,15 @@ static void blob__written_through_the_descriptor_has_the_sum_of_its_writer(void 
     assert_int_equal(blob_open(t->store, UUID, &fd, &info, &why), ERR_OK);
     assert_string_equal(info.sum, sum);
     close(fd);
+}
+
+static void blob__what_is_no_checksum_is_refused(void **state)
+{
+    struct bench *t = *state;
+    struct answer a = seal(t, create(t, UUID, 4096, 0), NULL, "\",0", NULL);
+
+    assert_int_equal(a.e, ERR_DIGEST);
+    assert_int_equal(files_in(t), 0);
 }
 
 static void blob__aborted_leaves_nothing(void **state)
@@ -331,6 +342,7 @@ int main(void)
         TEST(blob__announced_longer_than_it_became_has_its_real_size),
         TEST(blob__head_is_filled_in_at_the_end_and_summed_last),
         TEST(blob__written_through_the_descriptor_has_the_sum_of_its_writer),
+        TEST(blob__what_is_no_checksum_is_refused),
         TEST(blob__aborted_leaves_nothing),
         TEST(blob__a_name_is_sealed_once),
         TEST(blob__of_two_seals_at_once_one_wins_whole),

@@ -66,11 +66,30 @@ static void blob__longer_than_a_file_may_be_is_no_room(void **state)
     free(bytes);
 }
 
-/* A file system of 1 MiB over the directory, seen by this process alone. */
-static bool mount_small(const struct bench *t)
+/* A file system of its own over the directory, seen by this process alone. */
+static bool mount_over(const struct bench *t, const char *type, const char *options)
 {
     return !unshare(CLONE_NEWNS) && !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
-           !mount("tmpfs", t->dir, "tmpfs", 0, "size=1m");
+           !mount(type, t->dir, type, 0, options);
+}
+
+static void blob__file_system_that_sets_no_room_aside_will_do(void **state)
+{
+    struct bench *t = *state;
+    struct answer a;
+
+    if (!mount_over(t, "ramfs", NULL)) {
+        print_message("no ramfs can be mounted here: left out\n");
+        skip();
+    }
+    close_store(t);
+    open_store(t, 0);
+    a = put(t, UUID, "bytes", 5);
+    assert_int_equal(a.e, ERR_OK);
+    assert_int_equal(files_in(t), 2);
+    close_store(t);
+    assert_int_equal(umount(t->dir), 0);
+    open_store(t, 0);
 }
 
 static void blob__full_disk_is_told_and_nothing_is_left(void **state)
@@ -81,7 +100,7 @@ static void blob__full_disk_is_told_and_nothing_is_left(void **state)
     char               *bytes = random_bytes(2u << 20);
     enum err            announced, appended, after;
 
-    if (!mount_small(t)) {
+    if (!mount_over(t, "tmpfs", "size=1m")) {
         free(bytes);
         print_message("no small tmpfs can be mounted here: left out\n");
         skip();
@@ -230,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(blob__quota_counts_what_is_there_and_what_is_coming),
         TEST(blob__longer_than_a_file_may_be_is_no_room),
+        TEST(blob__file_system_that_sets_no_room_aside_will_do),
         TEST(blob__full_disk_is_told_and_nothing_is_left),
         TEST(blob__directory_that_cannot_be_had_is_a_bad_setting),
         TEST(blob__sweep_names_the_old_up_to_a_limit),

@@ -3,6 +3,8 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "kinds/task.h"
 #include "tests/unit/check.h"
@@ -54,6 +56,36 @@ static void hash__is_sha512_applied_so_often(void **state)
     expect_chain("a", 1, 65536);
     expect_chain("a", 1, 65537);
     expect_chain("a", 1, 65538);
+}
+
+static void hash__of_a_blob_is_that_of_its_bytes(void **state)
+{
+    enum { LEN = 3 * 4096 + 5 };
+    static unsigned char bytes[LEN], inline_digest[64], digest[64];
+    struct args          args = {.integer = {3}, .real = {3}};
+    _Atomic double       progress = 0;
+    double               shown;
+    struct task          task = {.args = &args,
+                                 .refs = "{\"blobs\":[\"one\"],\"size\":12293}",
+                                 .blob_count = 1,
+                                 .blob_fds = {memfd_create("input", 0)},
+                                 .blob_bytes = {LEN},
+                                 .output = digest,
+                                 .output_max = 64,
+                                 .output_fd = -1,
+                                 .threads = 1,
+                                 .progress = &progress};
+
+    (void)state;
+    for (int i = 0; i < LEN; i++)
+        bytes[i] = (unsigned char)(i * 7);
+    assert_int_equal(write(task.blob_fds[0], bytes, LEN), LEN);
+    assert_int_equal(hash_run(&task), ERR_OK);
+    assert_int_equal(run(bytes, LEN, 3, inline_digest, &shown), ERR_OK);
+    assert_memory_equal(digest, inline_digest, 64);
+    close(task.blob_fds[0]);
+    assert_int_equal(hash_run(&task), ERR_IO);
+    assert_string_equal(task.why.detail, "12293 bytes of a file cannot be mapped: Bad file descriptor");
 }
 
 static void hash__an_empty_body_is_refused(void **state)
@@ -168,6 +200,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hash__is_sha512_applied_so_often),
+        cmocka_unit_test(hash__of_a_blob_is_that_of_its_bytes),
         cmocka_unit_test(hash__an_empty_body_is_refused),
         cmocka_unit_test(hash__a_blob_has_up_to_16_mib),
         cmocka_unit_test(hash__renders_lower_case_hex),

@@ -104,7 +104,7 @@ static void npy__takes_the_literal_in_every_dress(void **state)
         expect_taken(version, " \t{ \"shape\" : ( 2 , 3 , ) ,\n\"descr\":\"<f8\", 'fortran_order' :False,}\r\n", plain);
         expect_taken(version, "{'descr': '<i4', 'fortran_order': True, 'shape': (2L, 3L), }\n",
                      (struct npy){DTYPE_I4, true, 2, 3, 0});
-        expect_taken(version, "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 00100000), }\n",
+        expect_taken(version, "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 100000), }\n",
                      (struct npy){DTYPE_F4, false, 1, 100000, 0});
         expect_taken(version, "{'descr': '<i8', 'fortran_order': True, 'shape': (2147483648, 1), }\n",
                      (struct npy){DTYPE_I8, true, 2147483648, 1, 0});
@@ -159,6 +159,7 @@ static void npy__refuses_what_is_no_such_literal(void **state)
         "{'descr': '<f8', 'fortran_order': False, 'shape': (6)}",
         "{'descr': '<f8', 'fortran_order': False, 'shape': (,)}",
         "{'descr': '<f8', 'fortran_order': False, 'shape': (2,,3)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 03)}",
         "{'descr': '<f8', 'fortran_order': False,, 'shape': (2,3)}",
         "{'descr': 8, 'fortran_order': False, 'shape': (2,3)}",
     };

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kinds/matrix/kernel.h"
 #include "kinds/task.h"
 #include "worker/executor/jail.h"
 #include "worker/frame.h"
@@ -37,7 +38,17 @@ _Noreturn static void die(const char *what, const char *detail)
 }
 
 static const char usage[] = "millrace-exec " MILLRACE_VERSION ": computes jobs for millrace-worker, which starts it.\n"
-                            "It takes no arguments but --help and --version, and reads no settings.\n";
+                            "It reads no settings, and takes no arguments but --help, --version, and --kernel: says\n"
+                            "which kernel the matrix library took for this CPU, and how fast it is.\n";
+
+/* One line of JSON. */
+static void print_kernel(void)
+{
+    struct kernel k = kernel_name();
+
+    printf("{\"library\":\"%s\",\"core\":\"%s\",\"threads\":1,\"gflops\":%.1f}\n", k.library, k.core,
+           kernel_measure());
+}
 
 static void read_arguments(int argc, char **argv)
 {
@@ -50,6 +61,10 @@ static void read_arguments(int argc, char **argv)
     }
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         fputs(usage, stdout);
+        exit(EXIT_SUCCESS);
+    }
+    if (argc == 2 && strcmp(argv[1], "--kernel") == 0) {
+        print_kernel();
         exit(EXIT_SUCCESS);
     }
     if (argc > 1 || getsockopt(EXECUTOR_FD, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_SEQPACKET) {
@@ -136,6 +151,7 @@ static void warm_up(const struct executor *x)
     enum { SIDE = 128 }; /* large enough that no shortcut for small products is taken */
     static const double operands[2 * SIDE * SIDE] __attribute__((aligned(64)));
     static char         output[SIDE * SIDE * sizeof(double) + FRAME_PAGE] __attribute__((aligned(64)));
+    char               *names[INPUT_BLOBS_MAX];
     struct args         args;
     struct task         task = {.args = &args,
                                 .input = operands,
@@ -153,6 +169,7 @@ static void warm_up(const struct executor *x)
         args.integer[i] = SIDE;
         args.real[i] = SIDE;
     }
+    input_blobs("{}", names); /* the reader of JSON draws a random number once, from a file */
     if (matrix_run(&task))
         die("warm-up", task.why.detail);
 }
@@ -210,9 +227,11 @@ static bool makes_sense(const struct executor *x, const struct frame_job *job, i
 static void serve(struct executor *x)
 {
     struct frame_ready ready = {.type = FRAME_READY, .pid = (uint32_t)getpid()};
+    struct kernel      kernel = kernel_name();
     struct frame_job   job;
     int                fds[FRAME_FDS], fd_count;
 
+    snprintf(ready.kernel, sizeof(ready.kernel), "%s %s", kernel.library, kernel.core);
     send_frame(&ready, sizeof(ready));
     for (;;) {
         fd_count = receive(&job, sizeof(job), fds);

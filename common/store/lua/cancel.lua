@@ -20,7 +20,7 @@ if is_end(state) or r[6] and not ARGV[4] and call('HEXISTS', key, 'parent') == 1
 end
 call('HSET', key, 'state', 'cancelled', 'finished', now, 'input', 0)
 if r[5] == '1' then
-    input_drop(id)
+    rare().input_drop(id)
 end
 close(id, kind, state, 'cancelled', ARGV[3], r[3], r[4], r[6])
 return {'ok', call('HGETALL', key)}

@@ -25,7 +25,7 @@ if not state then
         return 'gone'
     end
     local b = cjson.decode(ARGV[9])
-    is_tied = recreate(id, b, 'pending', b.created)
+    is_tied = rare().recreate(id, b, 'pending', b.created)
     state, kind, attempt, deadline = 'pending', b.kind, b.attempt, b.deadline > 0 and b.deadline
 end
 
@@ -44,10 +44,10 @@ local function fail(losses, code, detail, input)
     local b = cjson.decode(ARGV[9])
     local more = call('HMGET', key, 'idem', 'watch', 'started')
     if input == 1 and not parent then
-        input = input_keep(id, ARGV[10], now, b.retention, b.kept_max)
+        input = rare().input_keep(id, ARGV[10], now, b.retention, b.kept_max)
     else
         input = 0
-        input_drop(id)
+        rare().input_drop(id)
     end
     call('HSET', key, 'state', 'failed', 'fence', fence, 'finished', now, 'losses', losses, 'code', code,
          'detail', detail, 'input', input)
@@ -104,7 +104,7 @@ if attempt > 1 then
     call('HSET', key, 'away', 0, 'progress', 0, 'input', 0)
 end
 if r[7] == '1' then
-    input_drop(id)
+    rare().input_drop(id)
 end
 if state == 'unconfirmed' then
     count_in(id, kind, call('HGET', key, 'idem'), is_tied)

@@ -35,10 +35,10 @@ call('HSET', key, 'state', is_over and 'failed' or 'retrying', 'errors', errors,
      'code', code, 'detail', ARGV[9])
 if is_over then
     if r[7] and call('HEXISTS', key, 'parent') == 1 then
-        input_drop(id) -- what one can retry is the parent
+        rare().input_drop(id) -- what one can retry is the parent
         call('HSET', key, 'finished', now, 'input', 0)
     else
-        call('HSET', key, 'finished', now, 'input', input_keep(id, ARGV[13], now, retention, ARGV[12]))
+        call('HSET', key, 'finished', now, 'input', rare().input_keep(id, ARGV[13], now, retention, ARGV[12]))
     end
     close(id, kind, state, 'failed', retention, r[4], r[5], r[7])
     if r[7] then

@@ -16,19 +16,19 @@ if state ~= 'in-progress' then
 end
 local now = clock()
 local verified, blob = ARGV[10] or '', ARGV[11] or ''
-local bytes, more = blob == '' and #result or ARGV[12], {}
+local bytes, where, what = #result, 'out', result
 if blob ~= '' then
-    more = {'blob', blob}
-elseif #result <= 64 then
-    more = {'out', result}
-else
+    bytes, where, what = ARGV[12], 'blob', blob
+elseif bytes > 64 then
     call('SET', 'out:' .. id, result, 'PX', retention)
+    where, what = 'kind', kind -- nothing more
 end
-if verified ~= '' then
-    more[#more + 1] = 'verified'
-    more[#more + 1] = verified
+if verified == '' then
+    call('HSET', 'job:' .. id, 'state', 'completed', 'finished', now, 'type', ARGV[7], 'bytes', bytes, where, what)
+else
+    call('HSET', 'job:' .. id, 'state', 'completed', 'finished', now, 'type', ARGV[7], 'bytes', bytes, where, what,
+         'verified', verified)
 end
-call('HSET', 'job:' .. id, 'state', 'completed', 'finished', now, 'type', ARGV[7], 'bytes', bytes, unpack(more))
 close(id, kind, state, 'completed', retention, r[4], r[5], r[7])
 if ARGV[8] == '1' and not r[6] then
     call('ZADD', 'done:' .. kind, now, id)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- group.lua: put behind lib.lua in every script. What some jobs are tied to: the
+-- group.lua: put behind rare.lua in every script. What some jobs are tied to: the
 -- blobs that are their input, members they fell into, the parent whose member
 -- they are. ties() makes the functions when they are asked for: most jobs have
 -- no ties, and should not pay for them.
@@ -29,13 +29,11 @@
 -- A member's id is that of its parent's time, round and number: whoever makes it
 -- again makes the same. sealed: and group: have a TTL while there is no live
 -- parent that has been split.
-local made
 ties = function()
-    if made then
-        return made
-    end
     local t = {}
-    made = t
+    ties = function()
+        return t
+    end
 
     -- ---- blobs ----------------------------------------------------------------
 
@@ -100,7 +98,7 @@ ties = function()
             call('PEXPIRE', 'group:' .. id, retention)
             call('PEXPIRE', 'sealed:' .. id, retention)
             if state ~= 'failed' then
-                input_drop(id)
+                rare().input_drop(id)
             end
         end
     end
@@ -133,7 +131,7 @@ ties = function()
     function t.cancel(id, retention)
         local r = call('HMGET', 'job:' .. id, 'state', 'kind', 'idem', 'watch')
         call('HSET', 'job:' .. id, 'state', 'cancelled', 'finished', (clock()), 'input', 0)
-        input_drop(id)
+        rare().input_drop(id)
         close(id, r[2], r[1], 'cancelled', retention, r[3], r[4], true)
     end
 
@@ -160,11 +158,11 @@ ties = function()
         call('ZADD', 'ix:' .. kind, now, id)
         count_in(id, kind, nil, true)
         if call('EXISTS', 'ob:' .. id) == 1 then
-            outbox_drop(id)
+            rare().outbox_drop(id)
         end
         call('SET', 'ob:' .. id, '{"id":"' .. id .. '","created":' .. string.format('%.0f', now) .. ',"member":' ..
              number .. g[2] .. number .. g[3])
-        outbox_add(id, now)
+        rare().outbox_add(id, now)
     end
 
     -- Lets members go while fewer are open than may be.
@@ -238,7 +236,7 @@ ties = function()
         end
         call('HSET', key, 'state', 'failed', 'finished', now, 'code', code, 'detail',
              'member ' .. number .. ' failed: ' .. detail, 'input',
-             packed and input_keep(parent, packed, now, retention, kept_max) or 0)
+             packed and rare().input_keep(parent, packed, now, retention, kept_max) or 0)
         call('HDEL', key, 'owner', 'lease')
         close(parent, p[2], p[1], 'failed', retention, p[3], p[4], true)
     end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- lib.lua: put in front of every script but boot, behind its shebang line; group.lua
--- comes behind it.
+-- lib.lua: put in front of every script but boot, behind its shebang line; rare.lua
+-- and group.lua come behind it.
 --
 -- Keys. Times are ms since 1970 by Redis TIME, if not said otherwise.
 --   epoch, run_id   of boot.lua; decimal text, microseconds; the process id text of Redis
@@ -48,7 +48,7 @@
 -- ARGV[1] is the caller's epoch. Answers: a word, or an array that starts with it.
 -- `born` arguments are JSON: what a lost record is made of again.
 local call = redis.call
-local ties -- group.lua; to be called for jobs with ties only
+local rare, ties -- of those files; made when asked for, so that most calls do not pay for them
 local RUNNING, WAITING = 1e13, 2e13
 if call('GET', 'epoch') ~= ARGV[1] then
     return 'epoch'
@@ -95,73 +95,6 @@ local function close(id, kind, from, state, retention, idem, watch, is_tied)
     end
 end
 
--- Takes n bytes from the sum of kept inputs; a sum of none is 0, whatever it was.
-local function kept_less(n)
-    if call('EXISTS', 'kept') == 0 then
-        call('DEL', 'kept:bytes')
-    elseif n > 0 then
-        call('DECRBY', 'kept:bytes', n)
-    end
-end
-
--- Forgets up to count inputs that have expired: an expiry runs no script.
-local function kept_trim(now, count)
-    local gone = call('ZRANGEBYSCORE', 'kept', '-inf', now, 'LIMIT', 0, count)
-    local bytes = 0
-    for _, entry in ipairs(gone) do
-        bytes = bytes + string.match(entry, '%d+$')
-        call('ZREM', 'kept', entry)
-    end
-    if #gone > 0 then
-        kept_less(bytes)
-    end
-end
-
--- No input any more, or elsewhere from now on: forgets in:ID and what it counted for.
-local function input_drop(id)
-    local bytes = call('STRLEN', 'in:' .. id)
-    call('DEL', 'in:' .. id)
-    if bytes > 0 and call('ZREM', 'kept', id .. '|' .. bytes) == 1 then
-        kept_less(bytes)
-    end
-end
-
--- Keeps the message of a failed job for a retry by a person, if all that is kept
--- stays within bound. Returns 1 when it is kept, else 0: what `input` says.
-local function input_keep(id, packed, now, retention, bound)
-    input_drop(id)
-    kept_trim(now, 100)
-    if (tonumber(call('GET', 'kept:bytes')) or 0) + #packed > tonumber(bound) then
-        return 0
-    end
-    call('SET', 'in:' .. id, packed, 'PX', retention)
-    if call('ZADD', 'kept', now + retention, id .. '|' .. #packed) == 1 then
-        call('INCRBY', 'kept:bytes', #packed)
-    end
-    return 1
-end
-
--- Makes a lost record again, counted, in this state, with its score in ix:. A mark (pulled) survives.
--- Returns its `ties`.
-local function recreate(id, b, state, score)
-    local key = 'job:' .. id
-    call('HSET', key, 'state', state, 'kind', b.kind, 'created', b.created, 'max', b.max,
-         'attempt', b.attempt, 'errors', b.errors or 0)
-    if b.deadline > 0 then
-        call('HSET', key, 'deadline', b.deadline)
-    end
-    if b.idem ~= '' then
-        call('HSET', key, 'idem', b.idem, 'digest', b.digest)
-        call('SET', 'idem:' .. b.idem, id, 'NX')
-    end
-    call('PERSIST', key)
-    call('HINCRBY', 'count', 'accepted:' .. b.kind, 1)
-    call('ZADD', 'ix:' .. b.kind, score, id)
-    if b.parent or b.refs then
-        return ties().tie_again(id, b)
-    end
-end
-
 -- Whether the claim with this fence, made in the epoch `claimed`, still holds
 -- the record. Returns state, fence, kind, idem, watch, pulled and ties as a list, or nil and
 -- the answer. After a Redis loss the claim itself may be what was lost: then the
@@ -190,34 +123,17 @@ local function hold(id, fence, claimed, born, wins)
     end
     local b = cjson.decode(born)
     if not state then
-        recreate(id, b, 'in-progress', RUNNING + b.started)
+        rare().recreate(id, b, 'in-progress', RUNNING + b.started)
     else
         if state == 'unconfirmed' then
             count_in(id, r[3], r[4], r[7])
         elseif state == 'failed' then
             call('HINCRBY', 'count', 'failed:' .. r[3], -1)
         end
-        input_drop(id)
+        rare().input_drop(id)
         call('HSET', key, 'state', 'in-progress', 'attempt', b.attempt, 'input', 0)
         call('ZADD', 'ix:' .. r[3], RUNNING + b.started, id)
     end
     call('HSET', key, 'fence', fence, 'owner', b.owner, 'copy', b.copy, 'started', b.started, 'lease', 0)
     return call('HMGET', key, 'state', 'fence', 'kind', 'idem', 'watch', 'pulled', 'ties')
-end
-
--- Puts a packed message into the outbox; the caller has written ob:ID.
-local function outbox_add(id, now)
-    call('ZADD', 'outbox', now, id)
-    call('INCRBY', 'outbox:bytes', call('STRLEN', 'ob:' .. id))
-end
-
-local function outbox_drop(id)
-    local bytes = call('STRLEN', 'ob:' .. id)
-    call('DEL', 'ob:' .. id)
-    call('ZREM', 'outbox', id)
-    if call('EXISTS', 'outbox') == 0 then
-        call('DEL', 'outbox:bytes')
-    else
-        call('DECRBY', 'outbox:bytes', bytes)
-    end
 end

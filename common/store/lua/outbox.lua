@@ -19,12 +19,12 @@ if (tonumber(call('GET', 'outbox:bytes')) or 0) + #packed > tonumber(ARGV[5]) th
 end
 if not state then
     local b = cjson.decode(ARGV[4])
-    recreate(id, b, 'pending', b.created)
+    rare().recreate(id, b, 'pending', b.created)
 else
     call('HSET', key, 'state', 'pending')
     call('ZADD', 'ix:' .. r[2], r[3], id)
     count_in(id, r[2], r[4], r[5])
 end
 call('SET', 'ob:' .. id, packed)
-outbox_add(id, (clock()))
+rare().outbox_add(id, (clock()))
 return 'ok'

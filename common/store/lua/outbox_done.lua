@@ -3,6 +3,6 @@
 -- outbox_done(epoch, id, until): the entry that was taken with this reservation
 -- has been published. Another reservation is another entry: it stays.
 if call('ZSCORE', 'outbox', ARGV[2]) == ARGV[3] then
-    outbox_drop(ARGV[2])
+    rare().outbox_drop(ARGV[2])
 end
 return 'ok'

@@ -8,7 +8,7 @@ for _, id in ipairs(call('ZRANGEBYSCORE', 'outbox', '-inf', now, 'LIMIT', 0, ARG
     local state = call('HGET', 'job:' .. id, 'state')
     local packed = call('GET', 'ob:' .. id)
     if not packed or not state or is_end(state) then
-        outbox_drop(id)
+        rare().outbox_drop(id)
     else
         call('ZADD', 'outbox', now + 10000, id)
         answer[#answer + 1] = id

@@ -11,14 +11,14 @@ if not call('SET', 'leader', ARGV[2], 'NX', 'PX', 3000) then
     call('PEXPIRE', 'leader', 3000)
 end
 local now = clock()
-kept_trim(now, 1000)
+rare().kept_trim(now, 1000)
 for _, field in ipairs(call('HKEYS', 'count')) do
     local kind = string.match(field, '^accepted:(.*)$')
     if kind then
         local index = 'ix:' .. kind
         for _, id in ipairs(call('ZRANGEBYSCORE', index, WAITING, WAITING + now - 60000, 'LIMIT', 0, 100)) do
             if call('EXISTS', 'ob:' .. id) == 0 and call('COPY', 'in:' .. id, 'ob:' .. id) == 1 then
-                outbox_add(id, now)
+                rare().outbox_add(id, now)
             end
             call('ZADD', index, WAITING + now, id)
         end

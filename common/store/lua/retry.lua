@@ -18,11 +18,11 @@ if call('EXISTS', 'in:' .. id) == 0 then
     return 'no-input'
 end
 local now = clock()
-outbox_drop(id)
+rare().outbox_drop(id)
 call('COPY', 'in:' .. id, 'ob:' .. id)
 call('PERSIST', 'ob:' .. id)
-input_drop(id)
-outbox_add(id, now)
+rare().input_drop(id)
+rare().outbox_add(id, now)
 call('HSET', key, 'state', 'pending', 'errors', 0, 'losses', 0, 'queued', now, 'input', 0)
 call('HDEL', key, 'finished', 'owner', 'lease', 'started', 'away', 'progress', 'code', 'detail', 'next')
 call('PERSIST', key)

@@ -1,0 +1,96 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- rare.lua: put behind lib.lua in every script. What most calls do not need: inputs
+-- kept for another run, the outbox, records that were lost. rare() makes the
+-- functions when they are asked for.
+rare = function()
+    local t = {}
+    rare = function()
+        return t
+    end
+
+    -- Takes n bytes from the sum of kept inputs; a sum of none is 0, whatever it was.
+    local function kept_less(n)
+        if call('EXISTS', 'kept') == 0 then
+            call('DEL', 'kept:bytes')
+        elseif n > 0 then
+            call('DECRBY', 'kept:bytes', n)
+        end
+    end
+
+    -- Forgets up to count inputs that have expired: an expiry runs no script.
+    function t.kept_trim(now, count)
+        local gone = call('ZRANGEBYSCORE', 'kept', '-inf', now, 'LIMIT', 0, count)
+        local bytes = 0
+        for _, entry in ipairs(gone) do
+            bytes = bytes + string.match(entry, '%d+$')
+            call('ZREM', 'kept', entry)
+        end
+        if #gone > 0 then
+            kept_less(bytes)
+        end
+    end
+
+    -- No input any more, or elsewhere from now on: forgets in:ID and what it counted for.
+    function t.input_drop(id)
+        local bytes = call('STRLEN', 'in:' .. id)
+        call('DEL', 'in:' .. id)
+        if bytes > 0 and call('ZREM', 'kept', id .. '|' .. bytes) == 1 then
+            kept_less(bytes)
+        end
+    end
+
+    -- Keeps the message of a failed job for a retry by a person, if all that is kept
+    -- stays within bound. Returns 1 when it is kept, else 0: what `input` says.
+    function t.input_keep(id, packed, now, retention, bound)
+        t.input_drop(id)
+        t.kept_trim(now, 100)
+        if (tonumber(call('GET', 'kept:bytes')) or 0) + #packed > tonumber(bound) then
+            return 0
+        end
+        call('SET', 'in:' .. id, packed, 'PX', retention)
+        if call('ZADD', 'kept', now + retention, id .. '|' .. #packed) == 1 then
+            call('INCRBY', 'kept:bytes', #packed)
+        end
+        return 1
+    end
+
+    -- Makes a lost record again, counted, in this state, with its score in ix:. A mark (pulled) survives.
+    -- Returns its `ties`.
+    function t.recreate(id, b, state, score)
+        local key = 'job:' .. id
+        call('HSET', key, 'state', state, 'kind', b.kind, 'created', b.created, 'max', b.max,
+             'attempt', b.attempt, 'errors', b.errors or 0)
+        if b.deadline > 0 then
+            call('HSET', key, 'deadline', b.deadline)
+        end
+        if b.idem ~= '' then
+            call('HSET', key, 'idem', b.idem, 'digest', b.digest)
+            call('SET', 'idem:' .. b.idem, id, 'NX')
+        end
+        call('PERSIST', key)
+        call('HINCRBY', 'count', 'accepted:' .. b.kind, 1)
+        call('ZADD', 'ix:' .. b.kind, score, id)
+        if b.parent or b.refs then
+            return ties().tie_again(id, b)
+        end
+    end
+
+    -- Puts a packed message into the outbox; the caller has written ob:ID.
+    function t.outbox_add(id, now)
+        call('ZADD', 'outbox', now, id)
+        call('INCRBY', 'outbox:bytes', call('STRLEN', 'ob:' .. id))
+    end
+
+    function t.outbox_drop(id)
+        local bytes = call('STRLEN', 'ob:' .. id)
+        call('DEL', 'ob:' .. id)
+        call('ZREM', 'outbox', id)
+        if call('EXISTS', 'outbox') == 0 then
+            call('DEL', 'outbox:bytes')
+        else
+            call('DECRBY', 'outbox:bytes', bytes)
+        end
+    end
+
+    return t
+end
