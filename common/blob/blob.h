@@ -18,7 +18,8 @@
  *
  * All calls come from the loop's thread. What may wait for a disk or a network
  * runs on the loop's thread pool and answers by a callback, never from inside
- * the call. Writes go to the page cache and are synchronous.
+ * the call. Appended bytes are written behind the caller's back: what goes wrong
+ * is told by a later append, or by the seal.
  */
 #ifndef MILLRACE_BLOB_H
 #define MILLRACE_BLOB_H
@@ -37,17 +38,17 @@ struct blob_store;  /* one per process */
 struct blob_writer; /* one blob that is being written */
 
 struct blob_config {
-    const char *dir;       /* made if absent (its parent must be there) */
-    const char *url;       /* NULL or "": dir is shared. Else http://host:port of a gateway, dir a cache */
-    const char *key;       /* bearer key for url, "" without */
+    const char *dir;         /* made if absent (its parent must be there) */
+    const char *url;         /* NULL or "": dir is shared. Else http://host:port of a gateway, dir a cache */
+    const char *key;         /* bearer key for url, "" without */
     int64_t     quota_bytes; /* of all blobs in dir; 0: as much as the disk holds */
 };
 
 struct blob_info {
     int64_t size;
-    int64_t sealed_ms;              /* wall */
-    char    sum[CHECKSUM_BYTES];    /* hex: the ETag; of the bytes from head on, then of those in front of it */
-    int64_t head;                   /* 0 where nothing was filled in at the end. Who serves a blob says it in: */
+    int64_t sealed_ms;           /* wall */
+    char    sum[CHECKSUM_BYTES]; /* hex: the ETag; of the bytes from head on, then of those in front of it */
+    int64_t head;                /* 0 where nothing was filled in at the end. Who serves a blob says it in: */
 };
 #define BLOB_HEAD_HEADER "Millrace-Blob-Head" /* HTTP: without it a receiver cannot check the sum of such a blob */
 
@@ -77,7 +78,8 @@ void blob_name_result(char out[BLOB_NAME_BYTES], const char *id, int64_t member,
 enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_t head, struct blob_writer **out,
                      struct fault *why) MUST_CHECK;
 
-/* Adds bytes behind those that are there. ERR_DISK_FULL, ERR_IO; the writer is to be aborted then. */
+/* Adds bytes behind those that are there. ERR_DISK_FULL, ERR_IO, also of earlier ones; the writer is to be aborted
+ * then. */
 enum err blob_append(struct blob_writer *w, const void *bytes, size_t len, struct fault *why) MUST_CHECK;
 
 const char *blob_writer_name(const struct blob_writer *w);
@@ -91,11 +93,12 @@ typedef void blob_done_fn(void *ctx, enum err e, const struct fault *why, const 
 /* Takes w. Puts head (as many bytes as blob_create left free, NULL for none) in front, makes the bytes durable
  * and gives them their name; done is told. sum: of bytes written through the descriptor, as the writer of them
  * computed it; NULL: of what was appended. wanted_sha256: hex that the bytes must have, NULL: not asked
- * (head must be 0 then). ERR_DIGEST, ERR_WRONG_STATE (the name exists), ERR_DISK_FULL, ERR_IO: nothing is left behind. */
-void blob_seal(struct blob_writer *w, const void *head, const char *sum, const char *wanted_sha256,
-               blob_done_fn *done, void *ctx);
+ * (head must be 0 then). ERR_DIGEST, ERR_WRONG_STATE (the name exists), ERR_DISK_FULL, ERR_IO: nothing is left behind.
+ */
+void blob_seal(struct blob_writer *w, const void *head, const char *sum, const char *wanted_sha256, blob_done_fn *done,
+               void *ctx);
 
-/* Takes w; nothing is left behind. Accepts NULL. */
+/* Takes w; nothing is left behind once what was being written is. Accepts NULL. */
 void blob_abort(struct blob_writer *w);
 
 /* ---- reading --------------------------------------------------------------- */

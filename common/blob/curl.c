@@ -19,9 +19,9 @@ static const struct {
     const char *name;
     size_t      at;
 } functions[] = {
-    FUNCTION(global_init),  FUNCTION(easy_init),     FUNCTION(easy_setopt),  FUNCTION(easy_perform),
-    FUNCTION(easy_getinfo), FUNCTION(easy_strerror), FUNCTION(easy_cleanup), FUNCTION(slist_append),
-    FUNCTION(slist_free_all),
+    FUNCTION(global_init),  FUNCTION(easy_init),    FUNCTION(easy_setopt),
+    FUNCTION(easy_perform), FUNCTION(easy_getinfo), FUNCTION(easy_strerror),
+    FUNCTION(easy_cleanup), FUNCTION(slist_append), FUNCTION(slist_free_all),
 };
 #undef FUNCTION
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* writer.c - one blob while it is written.
  *
- * Small appends gather in a buffer; what is written is handed to the disk while
- * more is coming, so that the sync of the seal finds little left to do. */
+ * Appends gather in a buffer; a full one is written on the pool while the next
+ * one fills, and handed to the disk while more is coming, so that the sync of
+ * the seal finds little left to do. Where the disk is slower than what comes,
+ * the loop writes itself: that holds the sender back. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +19,7 @@
 #include "common/clock.h"
 
 #define BUFFER_BYTES (256 * 1024)
+#define PIECES_MAX 4                        /* buffers of one writer that may be under way */
 #define WRITE_BACK_BYTES (16 * 1024 * 1024) /* handed to the disk at one time */
 
 struct blob_writer {
@@ -28,8 +31,13 @@ struct blob_writer {
     int64_t             taken;      /* of the quota */
     bool                has_room;   /* the file was made as long as create said */
     struct checksum    *sum;
-    char               *buffer; /* NULL until something small is appended */
+    char               *buffer; /* NULL until something is appended, and while all of it is under way */
     size_t              buffered;
+    int                 pieces; /* under way on the pool: they use draft, and what ends the writer waits for them */
+    enum err            failed; /* of the first piece that could not be written, and why */
+    struct fault        why;
+    struct seal        *seal; /* to begin behind the last piece */
+    bool                is_aborted;
     int64_t             handed_over; /* bytes in front that the disk was given */
     struct write_back  *write_back;  /* under way, or NULL */
 };
@@ -82,7 +90,7 @@ static void write_back_start(struct blob_writer *w, int64_t from, int64_t len)
 
 static void hand_over(struct blob_writer *w)
 {
-    int64_t written = w->size - (int64_t)w->buffered;
+    int64_t written = w->size - (int64_t)w->buffered - (int64_t)w->pieces * BUFFER_BYTES;
 
     if (w->write_back || written - w->handed_over < WRITE_BACK_BYTES)
         return;
@@ -162,13 +170,70 @@ enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_
     return ERR_OK;
 }
 
+/* ---- full buffers -------------------------------------------------------------- */
+
+struct piece {
+    struct pool_job     job;
+    struct blob_writer *writer;
+    char               *bytes; /* owned, BUFFER_BYTES of them */
+    int64_t             offset;
+    struct fault        why;
+    enum err            e;
+};
+
+static void seal_start(struct blob_writer *w);
+
+static void piece_run(struct pool_job *job)
+{
+    struct piece *p = (struct piece *)job;
+
+    p->e = draft_write(&p->writer->draft, p->bytes, BUFFER_BYTES, p->offset, &p->why);
+}
+
+/* One that a closing store has cancelled is missing in a file that nobody will seal. */
+static void piece_end(struct pool_job *job, bool is_closing, bool has_begun)
+{
+    struct piece       *p = (struct piece *)job;
+    struct blob_writer *w = p->writer;
+
+    (void)is_closing, (void)has_begun;
+    if (p->e && !w->failed) {
+        w->failed = p->e;
+        w->why = p->why;
+    }
+    if (w->buffer)
+        free(p->bytes);
+    else
+        w->buffer = p->bytes;
+    if (--w->pieces)
+        return;
+    if (w->is_aborted)
+        writer_free(w);
+    else if (w->seal)
+        seal_start(w);
+}
+
+/* What has gathered goes to the file: by the pool, or by us where that has enough to do. */
 static enum err write_buffer(struct blob_writer *w, struct fault *why)
 {
-    size_t   len = w->buffered;
-    enum err e = draft_write(&w->draft, w->buffer, len, w->size - (int64_t)len, why);
+    int64_t       at = w->size - (int64_t)w->buffered;
+    struct piece *p;
+    enum err      e;
 
+    if (w->buffered < BUFFER_BYTES || w->pieces == PIECES_MAX) {
+        e = draft_write(&w->draft, w->buffer, w->buffered, at, why);
+        w->buffered = 0;
+        return e;
+    }
+    p = xcalloc(1, sizeof *p);
+    p->writer = w;
+    p->bytes = w->buffer;
+    p->offset = at;
+    w->buffer = NULL;
     w->buffered = 0;
-    return e;
+    w->pieces++;
+    pool_start(w->store, &p->job, piece_run, piece_end);
+    return ERR_OK;
 }
 
 static enum err take_quota(struct blob_writer *w, size_t len, struct fault *why)
@@ -186,18 +251,17 @@ static enum err take_quota(struct blob_writer *w, size_t len, struct fault *why)
 enum err blob_append(struct blob_writer *w, const void *bytes, size_t len, struct fault *why)
 {
     const char *at = bytes;
-    enum err    e = take_quota(w, len, why);
+    enum err    e = w->failed;
 
+    if (e)
+        *why = w->why;
+    else
+        e = take_quota(w, len, why);
     if (!e)
         checksum_add(w->sum, bytes, len);
     while (!e && len) {
         size_t part = BUFFER_BYTES - w->buffered;
 
-        if (w->buffered == 0 && len >= BUFFER_BYTES) {
-            e = draft_write(&w->draft, at, len, w->size, why);
-            w->size += (int64_t)len;
-            break;
-        }
         if (part > len)
             part = len;
         if (!w->buffer)
@@ -253,8 +317,12 @@ static enum err complete(struct seal *s)
 {
     struct blob_writer *w = s->writer;
     struct stat         st;
-    enum err            e = w->buffered ? write_buffer(w, &s->why) : ERR_OK;
+    enum err            e = w->failed;
 
+    if (e)
+        s->why = w->why;
+    else if (w->buffered)
+        e = draft_write(&w->draft, w->buffer, w->buffered, w->size - (int64_t)w->buffered, &s->why);
     if (!e && s->head)
         e = draft_write(&w->draft, s->head, (size_t)w->head, 0, &s->why);
     if (!e && !s->is_given && w->has_room && ftruncate(w->draft.fd, w->size))
@@ -322,6 +390,8 @@ static void seal_end(struct pool_job *job, bool is_closing, bool has_begun)
     free(s->head);
 }
 
+static void seal_start(struct blob_writer *w) { pool_start(w->store, &w->seal->job, seal_run, seal_end); }
+
 void blob_seal(struct blob_writer *w, const void *head, const char *sum, const char *wanted_sha256, blob_done_fn *done,
                void *ctx)
 {
@@ -340,7 +410,9 @@ void blob_seal(struct blob_writer *w, const void *head, const char *sum, const c
         snprintf(s->wanted, sizeof s->wanted, "%s", wanted_sha256);
     s->done = done;
     s->ctx = ctx;
-    pool_start(w->store, &s->job, seal_run, seal_end);
+    w->seal = s;
+    if (!w->pieces)
+        seal_start(w);
 }
 
 void blob_abort(struct blob_writer *w)
@@ -348,5 +420,7 @@ void blob_abort(struct blob_writer *w)
     if (!w)
         return;
     unlink_writer(w);
-    writer_free(w);
+    w->is_aborted = true;
+    if (!w->pieces)
+        writer_free(w);
 }

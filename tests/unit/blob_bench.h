@@ -90,6 +90,15 @@ static inline int files_in(const struct bench *t)
     return file_count;
 }
 
+/* What is written behind our back ends; until there are no files any more, or for 10 s. */
+static inline void settle(struct bench *t)
+{
+    for (int i = 0; i < 10000 && files_in(t) > 0; i++) {
+        uv_run(&t->loop, UV_RUN_NOWAIT);
+        usleep(1000);
+    }
+}
+
 /* ---- what is asked, and its answer ------------------------------------------------ */
 
 struct answer {
