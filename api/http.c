@@ -101,22 +101,37 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **l
 static void connection_enter(struct connection *c, int part)
 {
     c->part = part;
-    c->bytes = 0;
+    c->bytes = c->tick_bytes = 0;
     c->since_ms = mono_ms();
 }
 
 /* Each byte restarts libmicrohttpd's own clock; this one a client cannot restart. */
-static void cut_slow_connections(struct http *h)
+static bool is_slow(const struct http *h, const struct connection *c, int64_t now)
+{
+    int64_t patience = HEAD_SLACK_MS;
+
+    patience += c->part == IN_HEAD ? h->config.idle_s * (int64_t)1000 : c->bytes / BODY_BYTES_PER_MS;
+    return c->part != IN_ANSWER && now - c->since_ms > patience;
+}
+
+/* Whether the client has gone in the middle of its body. libmicrohttpd overlooks that when it reads the last bytes
+ * and the end is there already: the socket tells of both at one time. */
+static bool has_gone(struct connection *c)
+{
+    bool stands_still = c->part == IN_BODY && c->bytes == c->tick_bytes;
+    char byte;
+
+    c->tick_bytes = c->bytes;
+    return stands_still && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void cut_connections(struct http *h)
 {
     int64_t now = mono_ms();
 
-    for (struct connection *c = h->connections; c; c = c->next) {
-        int64_t patience = HEAD_SLACK_MS;
-
-        patience += c->part == IN_HEAD ? h->config.idle_s * (int64_t)1000 : c->bytes / BODY_BYTES_PER_MS;
-        if (c->part != IN_ANSWER && now - c->since_ms > patience)
+    for (struct connection *c = h->connections; c; c = c->next)
+        if (is_slow(h, c, now) || has_gone(c))
             shutdown(c->fd, SHUT_RDWR);
-    }
 }
 
 /* ---- the life of a request ---------------------------------------------- */
@@ -293,7 +308,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 static void on_tick(uv_timer_t *tick)
 {
     run(tick->data); /* first what has arrived: we may have stood still ourselves */
-    cut_slow_connections(tick->data);
+    cut_connections(tick->data);
 }
 
 static int hex_digit(char c)

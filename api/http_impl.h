@@ -43,8 +43,9 @@ struct http {
 struct connection {
     struct connection *next, *before;
     int                fd;
-    int64_t            since_ms; /* mono; when it was opened, or its last request ended, or the present head came */
-    int64_t            bytes;    /* of the body since then */
+    int64_t            since_ms;   /* mono; when it was opened, or its last request ended, or the present head came */
+    int64_t            bytes;      /* of the body since then */
+    int64_t            tick_bytes; /* of these, what had come at the last tick */
     enum { IN_HEAD, IN_BODY, IN_ANSWER } part;
 };
 
