@@ -7,7 +7,9 @@
  *
  * Any of the first three may answer; if none has when end returns, the request
  * waits, and may be answered later from any callback of the loop. gone is
- * called exactly once, last. A body that follows an answer is read and dropped.
+ * called exactly once, last. A body that follows an answer is read and dropped;
+ * where much of it is still to come the answer leaves at once, and the
+ * connection closes behind them.
  *
  * A client that delivers its request slower than 30 s and 16 KiB/s is cut off;
  * a request that waits for its answer may wait for ever.

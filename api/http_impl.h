@@ -43,8 +43,9 @@ struct http {
 struct connection {
     struct connection *next, *before;
     int                fd;
-    int64_t            since_ms; /* mono; when it was opened, or its last request ended, or the present head came */
-    int64_t            bytes;    /* of the body since then */
+    int64_t            since_ms;   /* mono; when it was opened, or its last request ended, or the present head came */
+    int64_t            bytes;      /* of the body since then */
+    int64_t            tick_bytes; /* of these, what had come at the last tick */
     enum { IN_HEAD, IN_BODY, IN_ANSWER } part;
 };
 
@@ -62,8 +63,11 @@ struct request {
     bool                   is_suspended;
     bool                   is_stream; /* counts in streams */
     bool                   is_queued; /* response was handed to libmicrohttpd */
+    bool                   is_early;  /* it was sent past libmicrohttpd, which may only drop the body yet */
     int                    status;
     struct MHD_Response   *response;
+    const char            *content_type, *text; /* of a response that is in memory: what it has, borrowed; or NULL */
+    size_t                 text_len;
     uint64_t               dropped_bytes;
     int64_t                start_us;
     int                    header_count;
@@ -72,6 +76,10 @@ struct request {
         char       *value;
     } headers[HEADERS_MAX];
 };
+
+/* Sends the answer, which is in memory, while the body is still coming: libmicrohttpd would first wait for its end.
+ * The connection has to be closed behind the body. */
+void request_send_early(struct request *r);
 
 /* There is something for MHD_run: the loop must not sleep before its next check phase. */
 void http_mark_dirty(struct http *h);

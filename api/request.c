@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/http_impl.h"
@@ -71,11 +72,37 @@ static void respond(struct request *r, int status, const char *content_type, str
 void request_answer(struct request *r, int status, const char *content_type, struct buf *body)
 {
     size_t len = body->len;
+    char  *text;
 
-    if (r->is_answered)
+    if (r->is_answered) {
         buf_free(body);
+        return;
+    }
+    text = buf_detach(body);
+    r->content_type = content_type;
+    r->text = text;
+    r->text_len = len;
+    respond(r, status, content_type, MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE));
+}
+
+void request_send_early(struct request *r)
+{
+    struct buf out = {0};
+
+    buf_printf(&out, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", r->status,
+               MHD_get_reason_phrase_for((unsigned)r->status), r->content_type, r->text_len);
+    for (int i = 0; i < r->header_count; i++)
+        buf_printf(&out, "%s: %s\r\n", r->headers[i].name, r->headers[i].value);
+    buf_text(&out, "\r\n");
+    buf_append(&out, r->text, r->text_len);
+    /* Nothing was sent before, so there is room; or the client has gone. The end is told, too: one who goes on
+     * sending is then refused in a way that lets him read what he has got. */
+    if (send(r->link->fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)out.len)
+        shutdown(r->link->fd, SHUT_RDWR);
     else
-        respond(r, status, content_type, MHD_create_response_from_buffer(len, buf_detach(body), MHD_RESPMEM_MUST_FREE));
+        shutdown(r->link->fd, SHUT_WR);
+    r->is_early = true;
+    buf_free(&out);
 }
 
 static ssize_t on_read(void *ctx, uint64_t offset, char *out, size_t len)

@@ -249,9 +249,9 @@ static struct pieces *find_pieces(struct gateway *gw, const struct store_reply *
 
     if (!gw->blobs)
         return NULL;
-    if (record->result_blob && *record->result_blob)
+    if (*record->result_blob)
         return pieces_new_single(gw->blobs, &gw->extra_files, record->result_blob);
-    if (record->layout && *record->layout && reply->fence_count)
+    if (*record->layout && reply->fence_count)
         return pieces_new_group(gw->blobs, &gw->extra_files, record->id, record->layout, reply->fences,
                                 reply->fence_count);
     return NULL;

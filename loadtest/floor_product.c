@@ -22,6 +22,7 @@
 #define PIECE_BYTES 65536
 #define SIDE_MAX 100000
 #define PATH_BYTES 1024
+#define WARM_SIDE 256
 
 struct operands {
     size_t        m, k, n;
@@ -124,18 +125,26 @@ static void run_files(char **paths, const char *dir)
     }
 }
 
-static void set_threads(const char *text) { openblas_set_num_threads((int)tool_number("THREADS", text, 1, 256)); }
+/* A small product wakes the library's threads and gets its buffers: an executor has done so before its first job. */
+static void warm_up(const char *threads)
+{
+    static double numbers[3][WARM_SIDE * WARM_SIDE];
+
+    openblas_set_num_threads((int)tool_number("THREADS", threads, 1, 256));
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, WARM_SIDE, WARM_SIDE, WARM_SIDE, 1.0, numbers[0], WARM_SIDE,
+                numbers[1], WARM_SIDE, 0.0, numbers[2], WARM_SIDE);
+}
 
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "json") == 0) {
-        set_threads(argv[3]);
+        warm_up(argv[3]);
         run_json(tool_number("SIDE", argv[2], 1, SIDE_MAX));
     } else if (argc == 6 && strcmp(argv[1], "npy") == 0) {
-        set_threads(argv[5]);
+        warm_up(argv[5]);
         run_files(argv + 2, argv[4]);
     } else if (argc == 5 && strcmp(argv[1], "read") == 0) {
-        set_threads(argv[4]);
+        warm_up(argv[4]);
         run_files(argv + 2, NULL);
     } else {
         tool_die("usage: floor_product json SIDE THREADS | npy A B DIR THREADS | read A B THREADS");

@@ -199,7 +199,8 @@ static void on_child_ready(void *ctx, const char *kernel)
 {
     struct slot *s = ctx;
 
-    (void)kernel;
+    if (worker_see_kernel(s->worker, kernel))
+        return; /* it comes again with another one */
     if (s->step == STEP_AWAIT)
         slot_go(s, STEP_CLAIM);
     else

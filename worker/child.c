@@ -202,7 +202,7 @@ static int spawn(struct child *c, int theirs)
 {
     char                       threads[48];
     char                      *argv[] = {(char *)c->config->path, NULL};
-    char                      *environment[PASSED_COUNT + 2];
+    char                      *environment[PASSED_COUNT + 3];
     char                      *owned[PASSED_COUNT];
     int                        count = 0, error;
     sigset_t                   none, all;
@@ -218,7 +218,8 @@ static int spawn(struct child *c, int theirs)
     }
     snprintf(threads, sizeof threads, "OPENBLAS_NUM_THREADS=%d", c->config->threads);
     environment[count] = threads;
-    environment[count + 1] = NULL;
+    environment[count + 1] = c->config->kernel[0] ? (char *)c->config->kernel : NULL;
+    environment[count + 2] = NULL;
 
     sigemptyset(&none);
     sigfillset(&all);

@@ -27,6 +27,7 @@ enum child_state { CHILD_ABSENT, CHILD_STARTING, CHILD_READY, CHILD_BUSY, CHILD_
 struct child_config {
     uv_loop_t  *loop;
     const char *path;       /* of the program */
+    const char *kernel;     /* "NAME=VALUE" for its environment, by which the matrix library takes a kernel; "": none */
     int         threads;    /* CPUs per task */
     uint64_t    inline_max; /* bytes of largest input */
     uint64_t    memory_max;

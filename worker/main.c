@@ -84,6 +84,29 @@ void worker_stop(struct worker *w)
     }
 }
 
+/* ---- the kernel ------------------------------------------------------------------ */
+
+/* Trials take their time, and nothing else happens meanwhile: no slot has a job before its executor was ready. */
+bool worker_see_kernel(struct worker *w, const char *name)
+{
+    if (w->has_kernel)
+        return false;
+    w->has_kernel = true;
+    if (!kernel_is_doubtful(name)) {
+        log_event(LOG_INFO, "kernel", "name=\"%s\" reason=\"known to suit this CPU\"", name);
+        return false;
+    }
+    kernel_choose(w->child_config.path, name, kernel_class_of_cpu(), &w->kernel);
+    log_event(w->kernel.is_warning ? LOG_WARN : LOG_INFO, "kernel", "name=\"%s\" setting=%s reason=\"%s\"", name,
+              w->kernel.setting, w->kernel.sentence);
+    if (!w->kernel.setting[0])
+        return false;
+    w->child_config.kernel = w->kernel.setting;
+    for (int i = 0; i < w->slot_count; i++)
+        child_kill(&w->slots[i].child, KILL_RECYCLE);
+    return true;
+}
+
 /* ---- what comes in --------------------------------------------------------------- */
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -240,6 +263,7 @@ static enum err open_slots(struct worker *w, const char *path, struct fault *why
     w->child_config = (struct child_config){
         .loop = w->loop,
         .path = path,
+        .kernel = "",
         .threads = cpus > w->slot_count ? cpus / w->slot_count : 1,
         .inline_max = (uint64_t)settings->inline_max,
         .memory_max = (uint64_t)settings->memory_max,

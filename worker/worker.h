@@ -25,6 +25,7 @@
 #include "common/store/store.h"
 #include "worker/child.h"
 #include "worker/goods.h"
+#include "worker/kernel.h"
 #include "worker/order.h"
 
 #define HOST_BYTES 128
@@ -119,6 +120,8 @@ struct worker {
     int64_t                 sweep_ms;
     struct share            share; /* what a member may take; all workers are taken to have as many slots as we do */
     struct child_config     child_config;
+    bool                    has_kernel; /* it was seen which kernel the executors have */
+    struct kernel_choice    kernel;
     char                    host[HOST_BYTES];
     char                    id[OWNER_BYTES]; /* "host-pid-start" */
     char                    started[32];
@@ -148,6 +151,10 @@ double worker_dice(struct worker *w); /* in [0, 1) */
 
 /* Takes no more jobs; ends when the running ones have. A second call hands them back. */
 void worker_stop(struct worker *w);
+
+/* An executor says which kernel its matrix library took. With the first one it is decided whether that will do; true:
+ * it does not, and all executors are replaced by such that have a better one. */
+bool worker_see_kernel(struct worker *w, const char *name);
 
 /* A slot became free or a rescue ended: maybe that was the last thing to wait for. */
 void worker_check_end(struct worker *w);

@@ -277,21 +277,3 @@ enum err npy_read_header(const void *bytes, size_t len, struct npy *out, size_t 
 }
 
 uint64_t npy_data_bytes(const struct npy *n) { return n->rows * n->cols * dtype_bytes(n->dtype); }
-
-enum err npy_read(const void *raw, size_t len, size_t *rows, size_t *cols, const char **numbers, struct fault *why)
-{
-    struct npy n = {0};
-    size_t     need;
-    enum err   e = npy_read_header(raw, len, &n, &need, why);
-
-    if (e)
-        return e;
-    if (need > len || npy_data_bytes(&n) != len - n.data_at)
-        return fault_set(why, ERR_BODY, "the NumPy file of %zu bytes is cut short or too long", len);
-    if (n.dtype != DTYPE_F8 || n.is_fortran)
-        return fault_set(why, ERR_BODY, "not a NumPy matrix of float64 in C order");
-    *rows = n.rows;
-    *cols = n.cols;
-    *numbers = (const char *)raw + n.data_at;
-    return ERR_OK;
-}

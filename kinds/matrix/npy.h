@@ -39,9 +39,4 @@ enum err npy_read_header(const void *bytes, size_t len, struct npy *out, size_t 
 /* Bytes of the numbers behind the header. */
 uint64_t npy_data_bytes(const struct npy *n);
 
-/* A whole file of float64 in C order, with exactly its numbers behind the header. *numbers points into raw, not
- * necessarily aligned. ERR_BODY otherwise. */
-enum err npy_read(const void *raw, size_t len, size_t *rows, size_t *cols, const char **numbers,
-                  struct fault *why) MUST_CHECK;
-
 #endif

@@ -125,12 +125,16 @@ enum err origin_read(const struct buf *text, uint64_t at, struct gather *g, int 
 {
     const struct place p = {(char)('A' + i), at, why};
     json_error_t       error;
+    const char        *nul = memchr(text->data, 0, text->len);
     json_t            *doc;
     enum err           e;
 
     if (text->len > ORIGIN_MAX)
         return fault_set(why, ERR_JSON, "byte %llu: the object that stands for operand %c has more than %d characters",
                          (ull)at, p.letter, ORIGIN_MAX);
+    if (nul) /* jansson takes one behind a number */
+        return fault_set(why, ERR_JSON, "byte %llu: operand %c: a NUL byte", (ull)at + (ull)(nul - text->data),
+                         p.letter);
     doc = json_loadb(text->data, text->len, JSON_REJECT_DUPLICATES, &error);
     if (doc)
         e = read_object(&p, doc, g, i);

@@ -27,12 +27,12 @@
 
 struct json {
     struct mosaic product;
-    uint64_t       row, col; /* of the next number, within the window */
-    uint64_t       read;     /* bytes of the window that have been read into numbers */
-    char          *numbers;
-    size_t         have, used;
-    char           left[CELL_BYTES]; /* printed, but too long for what was asked for */
-    size_t         left_len, left_at;
+    uint64_t      row, col; /* of the next number, within the window */
+    uint64_t      read;     /* bytes of the window that have been read into numbers */
+    char         *numbers;
+    size_t        have, used;
+    char          left[CELL_BYTES]; /* printed, but too long for what was asked for */
+    size_t        left_len, left_at;
 };
 
 static bool is_finite(enum dtype type, const char *bytes)
@@ -229,8 +229,8 @@ static enum err open_json(const struct result_face *face, const char *rows, cons
 
 struct numbers {
     struct mosaic product;
-    char           head[NPY_HEADER_BYTES];
-    size_t         head_len; /* 0: without one */
+    char          head[NPY_HEADER_BYTES];
+    size_t        head_len; /* 0: without one */
 };
 
 static enum err open_numbers(const struct result_face *face, const char *rows, const char *cols, size_t head_len,

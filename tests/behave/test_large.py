@@ -92,14 +92,19 @@ def assert_is_product(c, a, b):
 # ---- random operands: docs/protocol.md shows how a client computes them, and is taken by its word ----
 
 
-def _code_of_the_protocol():
-    with open(os.path.join(REPOSITORY, "docs", "protocol.md"), encoding="utf-8") as file:
-        names = {}
-        exec(file.read().split("```python\n")[1].split("```")[0], names)
-        return names
+def code_of(page):
+    """The first example in Python of a document."""
+    with open(os.path.join(REPOSITORY, page), encoding="utf-8") as file:
+        return file.read().split("```python\n")[1].split("```")[0]
 
 
-philox = _code_of_the_protocol()["operand"]
+def _define(name, page):
+    names = {}
+    exec(code_of(page), names)
+    return names[name]
+
+
+philox = _define("operand", os.path.join("docs", "protocol.md"))
 
 
 def random_operand(rows, cols, seed):
@@ -145,6 +150,11 @@ def test_a_json_document_of_two_matrices_of_2000_is_multiplied(fleet):
     record = completed(fleet, job)
     assert record["result"]["size"] == 128 + 8 * 2000 ** 2
     assert_is_product(result(fleet, job), a, b)
+
+
+def test_the_example_for_numpy_in_the_readme_prints_a_rounding_error(fleet, capsys):
+    exec(code_of("README.md").replace("http://127.0.0.1:8080", fleet.gateways[0].url), {})
+    assert float(capsys.readouterr().out) < 1e-9
 
 
 # ---- by reference, made where they are used, mixed ------------------------------------
@@ -220,14 +230,14 @@ def test_windows_are_slices_of_the_product(fleet, cut):
     completed(fleet, job)
     whole = result(fleet, job)
     for rows, cols in (("0:1", "0:1"), ("5:6", "0:110"), ("0:120", "109:110"), ("30:80", "40:45"), ("119:120", None),
-                       (None, "7:99"), ("36:38", "40:42")):
+                       (None, "7:99"), ("36:38", "40:42"), ("100:", ":3"), (":", "9:")):
         params = {key: text for key, text in (("rows", rows), ("cols", cols)) if text}
-        slices = tuple(slice(*map(int, text.split(":"))) if text else slice(None) for text in (rows, cols))
+        slices = tuple(slice(*(int(end) if end else None for end in text.split(":"))) if text else slice(None) for text in (rows, cols))
         assert (result(fleet, job, **params) == whole[slices]).all()
         assert (numpy.array(result_json(fleet, job, **params)) == whole[slices]).all()
 
 
-@pytest.mark.parametrize("window", ["5", "5:5", "6:5", "-1:4", "0:121", "a:b", "1:2:3", ":"])
+@pytest.mark.parametrize("window", ["5", "5:5", "6:5", "-1:4", "0:121", "a:b", "1:2:3", ""])
 def test_a_window_that_is_none_is_refused(fleet, window):
     a = operand(1, 120, 30, "f8", "C")
     job = submit(fleet, npy(a), npy(a.T.copy()))

@@ -267,6 +267,7 @@ def test_bad_objects_are_refused_with_their_place(probe):
         refusal(probe, random_a % b'{"rows":0,"cols":1,"seed":1}')
     assert refusal(probe, random_a % b'{"rows":1,"rows":1,"cols":1,"seed":1}').startswith(
         "byte 31: operand A: duplicate object key")
+    assert refusal(probe, random_a % b'{"rows":1,"cols":1,"seed":7\0}') == "byte 42: operand A: a NUL byte"
     assert "has beside \"blob\" also \"random\"" in refusal(probe, b'{"A":{"blob":"x","random":1},"B":[[1]]}')
     assert "A has 201 columns; at most 200 are taken" == \
         refusal(probe, random_a % b'{"rows":1,"cols":201,"seed":1}', side_max=200)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds/matrix/blocks.h"
 #include "kinds/matrix/plan.h"
 #include "tests/unit/check.h"
 
@@ -87,6 +88,24 @@ static void plan__any_product_is_covered_within_its_bounds(void **state)
     }
 }
 
+static void plan__what_run_takes_for_a_tile_fits_too(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 1000; round++) {
+        uint64_t           m = dice_side(200000), k = dice_side(200000), n = dice_side(200000);
+        const struct share share = {512 * MIB + dice_side(4096) * MIB, (int)dice_side(50)};
+        struct grid        g = plan_cut(m, k, n, DTYPE_F8, &share);
+        struct blocks      need = {g.tile_rows, g.tile_cols, k, 8, 8, 8}; /* both operands made or converted */
+        uint64_t           memory = share.memory_bytes - PLAN_RESERVE / 2;
+        uint64_t           block = blocks_plan(&need, memory), wanted = blocks_plan(&need, UINT64_MAX);
+
+        if (block < (wanted < PLAN_DEPTH ? wanted : PLAN_DEPTH))
+            fail_msg("%llu x %llu x %llu: tiles of %llu x %llu get blocks of %llu in %llu bytes", (ull)m, (ull)k,
+                     (ull)n, (ull)g.tile_rows, (ull)g.tile_cols, (ull)block, (ull)memory);
+        assert_true(blocks_bytes(&need, block) <= memory);
+    }
+}
+
 static void plan__tiles_have_the_flops_of_a_job(void **state)
 {
     (void)state;
@@ -123,7 +142,7 @@ static void plan__tiles_are_even_and_squarish(void **state)
         struct grid        g = plan_cut(side, side, side, DTYPE_F8, &share);
 
         assert_true(is_even(side, g.tile_rows) && is_even(side, g.tile_cols));
-        assert_true(g.tile_rows <= 4 * g.tile_cols && g.tile_cols <= 4 * g.tile_rows);
+        assert_true(g.tile_rows <= 8 * g.tile_cols && g.tile_cols <= 8 * g.tile_rows);
     }
 }
 
@@ -177,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan__any_product_is_covered_within_its_bounds),
+        cmocka_unit_test(plan__what_run_takes_for_a_tile_fits_too),
         cmocka_unit_test(plan__tiles_have_the_flops_of_a_job),
         cmocka_unit_test(plan__tiles_are_even_and_squarish),
         cmocka_unit_test(plan__known_products_get_sensible_tiles),
