@@ -59,9 +59,25 @@ bool blas_multiply(const struct view *a, const struct view *b, void *c, bool is_
 struct kernel kernel_name(void)
 {
 #ifdef MILLRACE_BLIS
+    bli_init(); /* or a kernel that the environment names is looked for before there are any */
     return (struct kernel){"blis", bli_arch_string(bli_arch_query_id())};
 #else
     return (struct kernel){"openblas", openblas_get_corename()};
+#endif
+}
+
+void kernel_prepare(void)
+{
+#ifdef MILLRACE_BLIS
+    /* Small products go without the buffers; this one is told not to. */
+    double numbers[3] = {1, 1, 1}, one = 1;
+    rntm_t how;
+
+    bli_init();
+    bli_rntm_init_from_global(&how);
+    bli_rntm_disable_l3_sup(&how);
+    bli_dgemm_ex(BLIS_NO_TRANSPOSE, BLIS_NO_TRANSPOSE, 1, 1, 1, &one, &numbers[0], 1, 1, &numbers[1], 1, 1, &one,
+                 &numbers[2], 1, 1, NULL, &how);
 #endif
 }
 

@@ -12,6 +12,9 @@ struct kernel {
 
 struct kernel kernel_name(void);
 
+/* Has the library allocate what it keeps: so that no product needs more memory than planned. */
+void kernel_prepare(void);
+
 /* GFLOP/s of one thread in a short product of float64, by its CPU time, the best of a few; some 0.1 s. -1: no
  * memory. */
 double kernel_measure(void);

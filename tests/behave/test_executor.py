@@ -270,7 +270,7 @@ def test_many_jobs_need_no_more_memory_than_a_few(executor):
         return int(executor.status()["VmRSS"].split()[0])
 
     first = work(50)
-    assert work(500) - first <= 256 * (8 if IS_SANITIZED else 1)  # kB
+    assert work(500) - first <= 256 * (64 if IS_SANITIZED else 1)  # kB; a sanitizer keeps what was freed for a while
 
 
 @pytest.mark.skipif(IS_SANITIZED, reason="sanitizers take memory and time of their own")

@@ -265,5 +265,6 @@ int main(void)
         cmocka_unit_test(verify__finds_single_bits_of_integers),
     };
 
+    blas_set_threads(1);
     return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@
 
 /* Sanitizers reserve terabytes of shadow memory, trace themselves for leaks
  * and read /proc when they end: under them there is no filter and no limit of
- * memory. What is shipped is tested in the ordinary build. */
+ * memory or of files. What is shipped is tested in the ordinary build. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define IS_SANITIZED true
 #elif defined(__has_feature)
@@ -116,7 +116,7 @@ static enum err set_limits(uint64_t memory_max, struct fault *why)
         e = limit(why, "RLIMIT_CORE", RLIMIT_CORE, 0);
     if (!e)
         e = limit_for_now(why, "RLIMIT_FSIZE", RLIMIT_FSIZE, 0);
-    if (!e)
+    if (!e && !IS_SANITIZED)
         e = limit(why, "RLIMIT_NOFILE", RLIMIT_NOFILE, FILES_MAX);
     return e;
 }

@@ -170,6 +170,7 @@ static void warm_up(const struct executor *x)
         args.real[i] = SIDE;
     }
     input_blobs("{}", names); /* the reader of JSON draws a random number once, from a file */
+    kernel_prepare();
     if (matrix_run(&task))
         die("warm-up", task.why.detail);
 }
