@@ -13,26 +13,36 @@
 #include "common/store/store.h"
 #include "kinds/kind.h"
 
+struct blob_store;
 struct longpolls; /* longpoll.c: requests that wait for a job's end */
 struct relay;     /* relay.c: outbox to broker */
 struct depths;    /* stats.c: queue lengths as the broker tells them */
+struct spill;     /* spill.c: what requests write into blobs */
+struct sweep;     /* sweep.c: removes blobs that nobody needs */
 
 struct gateway {
-    uv_loop_t        *loop;
-    struct settings   settings;
-    struct metrics   *metrics;
-    struct store     *store;
-    struct broker    *broker;
-    struct http      *http;
-    struct http      *metrics_http; /* NULL without a port of its own */
-    struct auth      *auth;         /* NULL without keys */
-    struct longpolls *longpolls;
-    struct relay     *relay;
-    struct depths    *depths;
-    bool              is_stopping;
-    int               submits; /* under way: an end waits for them */
-    struct series    *accepted[KIND_COUNT];
-    struct series    *held[KIND_COUNT];
+    uv_loop_t         *loop;
+    struct settings    settings;
+    struct limits      limits; /* of inputs, from the settings */
+    struct metrics    *metrics;
+    struct store      *store;
+    struct broker     *broker;
+    struct blob_store *blobs; /* NULL without a directory for them */
+    struct http       *http;
+    struct http       *metrics_http; /* NULL without a port of its own */
+    struct auth       *auth;         /* NULL without keys */
+    struct longpolls  *longpolls;
+    struct relay      *relay;
+    struct depths     *depths;
+    struct sweep      *sweep; /* NULL without blobs */
+    struct spill      *spills;
+    int                writers; /* of blobs, in all spills */
+    bool               is_stopping;
+    int                streams_max; /* long answers at one time, as the limit of descriptors allows */
+    int                extra_files; /* descriptors of results beyond one for each reader, pieces.h */
+    int                submits;     /* under way, and uploads: an end waits for them */
+    struct series     *accepted[KIND_COUNT];
+    struct series     *held[KIND_COUNT];
 };
 
 extern const struct route gateway_routes[];
@@ -40,6 +50,8 @@ extern const struct route metrics_routes[]; /* of the metrics port */
 
 /* Handlers, by the file that holds them. */
 extern const struct handler submit_handler;                                                  /* submit.c */
+extern const struct handler blob_put_handler, blob_get_handler, blob_delete_handler;         /* blobs.c */
+extern const struct handler blob_list_handler;                                               /* blobs.c */
 extern const struct handler job_get_handler, job_cancel_handler, job_retry_handler;          /* jobs.c */
 extern const struct handler result_handler;                                                  /* result.c */
 extern const struct handler pull_handler;                                                    /* pull.c */
@@ -74,6 +86,10 @@ void              longpolls_finish(struct longpolls *set);                /* the
 struct relay *relay_new(struct gateway *gw);
 void          relay_stop(struct relay *r); /* no more rounds; accepts NULL */
 void          relay_kick(struct relay *r); /* there is something in the outbox, or the broker is back */
+
+/* sweep.c */
+struct sweep *sweep_new(struct gateway *gw);
+void          sweep_stop(struct sweep *s); /* accepts NULL */
 
 /* stats.c */
 struct depths *depths_new(struct gateway *gw);

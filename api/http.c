@@ -24,6 +24,7 @@
 
 #define CONNECTION_BYTES 32768        /* per connection: head and the piece of body under way */
 #define DROPPED_BYTES_MAX (64u << 20) /* of a body behind its answer, then the connection is cut */
+#define REST_BYTES_MAX (1 << 20)      /* of a body whose answer is known: it leaves behind the last of them */
 #define HEAD_SLACK_MS 30000           /* a head takes at most this and the idle time, a body this and its length at */
 #define BODY_BYTES_PER_MS 16
 
@@ -100,22 +101,37 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **l
 static void connection_enter(struct connection *c, int part)
 {
     c->part = part;
-    c->bytes = 0;
+    c->bytes = c->tick_bytes = 0;
     c->since_ms = mono_ms();
 }
 
 /* Each byte restarts libmicrohttpd's own clock; this one a client cannot restart. */
-static void cut_slow_connections(struct http *h)
+static bool is_slow(const struct http *h, const struct connection *c, int64_t now)
+{
+    int64_t patience = HEAD_SLACK_MS;
+
+    patience += c->part == IN_HEAD ? h->config.idle_s * (int64_t)1000 : c->bytes / BODY_BYTES_PER_MS;
+    return c->part != IN_ANSWER && now - c->since_ms > patience;
+}
+
+/* Whether the client has gone in the middle of its body. libmicrohttpd overlooks that when it reads the last bytes
+ * and the end is there already: the socket tells of both at one time. */
+static bool has_gone(struct connection *c)
+{
+    bool stands_still = c->part == IN_BODY && c->bytes == c->tick_bytes;
+    char byte;
+
+    c->tick_bytes = c->bytes;
+    return stands_still && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void cut_connections(struct http *h)
 {
     int64_t now = mono_ms();
 
-    for (struct connection *c = h->connections; c; c = c->next) {
-        int64_t patience = HEAD_SLACK_MS;
-
-        patience += c->part == IN_HEAD ? h->config.idle_s * (int64_t)1000 : c->bytes / BODY_BYTES_PER_MS;
-        if (c->part != IN_ANSWER && now - c->since_ms > patience)
+    for (struct connection *c = h->connections; c; c = c->next)
+        if (is_slow(h, c, now) || has_gone(c))
             shutdown(c->fd, SHUT_RDWR);
-    }
 }
 
 /* ---- the life of a request ---------------------------------------------- */
@@ -163,18 +179,42 @@ static enum MHD_Result request_queue(struct request *r)
     return MHD_queue_response(r->connection, (unsigned)r->status, r->response);
 }
 
-/* Whether an answer that came before the body should leave before it, too,
- * which closes the connection: when the client waits for a word before it sends
- * the body, or nothing could end the body, or it is too long to be read for
- * nothing. Else it is read and dropped, since many clients send all before they
- * look at an answer. */
+/* Whether an answer that came before the body can be given to libmicrohttpd at
+ * once, which closes the connection: when the client waits for a word before it
+ * sends the body, or nothing could end the body. Else the body is read and
+ * dropped, since many clients send all before they look at an answer. */
 static bool answers_at_once(const struct request *r)
 {
     const char *encoding = request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
 
     return r->is_answered &&
-           (request_header(r, MHD_HTTP_HEADER_EXPECT) || (encoding && strcasecmp(encoding, "chunked") != 0) ||
-            request_body_length(r) > DROPPED_BYTES_MAX);
+           (request_header(r, MHD_HTTP_HEADER_EXPECT) || (encoding && strcasecmp(encoding, "chunked") != 0));
+}
+
+/* Whether so much of the body is still to come that its end is not worth waiting for with an answer. */
+static bool is_far_from_end(const struct request *r)
+{
+    int64_t length = request_body_length(r);
+
+    return length < 0 || length - r->link->bytes > REST_BYTES_MAX;
+}
+
+/* A piece of the body; false: no more of it is read, and the connection is cut. A body that was let in with its
+ * length is read to its end even when it turns out to be wrong. */
+static bool take_piece(struct request *r, const char *bytes, size_t len)
+{
+    bool was_let_in;
+
+    r->link->bytes += (int64_t)len;
+    if (r->is_answered || !r->route->handler->body) {
+        r->dropped_bytes += len;
+        was_let_in = r->dropped_bytes < (uint64_t)r->link->bytes && request_body_length(r) > 0;
+        return r->dropped_bytes <= DROPPED_BYTES_MAX || (r->is_early && was_let_in);
+    }
+    r->route->handler->body(r, bytes, len);
+    if (r->is_answered && r->text && is_far_from_end(r))
+        request_send_early(r);
+    return true;
 }
 
 static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, const char *path, const char *method,
@@ -185,18 +225,23 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, c
     (void)version;
     if (!r) { /* the head has arrived */
         r = *state = request_new(ctx, connection, method, path);
-        return answers_at_once(r) ? request_queue(r) : MHD_YES;
-    }
-    if (*len) {
-        r->link->bytes += (int64_t)*len;
-        if (!r->is_answered && r->route->handler->body)
-            r->route->handler->body(r, bytes, *len);
-        else if ((r->dropped_bytes += *len) > DROPPED_BYTES_MAX)
-            return MHD_NO;
-        *len = 0;
+        if (answers_at_once(r))
+            return request_queue(r);
+        if (r->is_answered && r->text && request_body_length(r) > DROPPED_BYTES_MAX)
+            request_send_early(r);
         return MHD_YES;
     }
+    if (r->http->is_refusing && !r->is_answered && !r->has_ended)
+        request_fail(r, ERR_BUSY, "this gateway is stopping");
+    if (*len) {
+        bool is_wanted = take_piece(r, bytes, *len);
+
+        *len = 0;
+        return is_wanted ? MHD_YES : MHD_NO;
+    }
     r->link->part = IN_ANSWER;
+    if (r->is_early)
+        return MHD_NO;
     if (!r->is_answered && !r->has_ended) {
         r->has_ended = true;
         r->route->handler->end(r);
@@ -219,6 +264,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     connection_enter(r->link, IN_HEAD);
     if (r->has_started && r->route->handler->gone)
         r->route->handler->gone(r);
+    r->http->streams -= r->is_stream;
     if (r->response)
         MHD_destroy_response(r->response);
     for (int i = 0; i < r->header_count; i++)
@@ -262,7 +308,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 static void on_tick(uv_timer_t *tick)
 {
     run(tick->data); /* first what has arrived: we may have stood still ourselves */
-    cut_slow_connections(tick->data);
+    cut_connections(tick->data);
 }
 
 static int hex_digit(char c)
@@ -331,7 +377,8 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
         MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_END);
+        (unsigned)config->idle_s, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_SIGPIPE_HANDLED_BY_APP,
+        1 /* else it would not sendfile */, MHD_OPTION_END);
     if (!h->daemon) {
         free(h);
         return fault_set(why, ERR_CONFIG, "cannot listen on %.60s port %d: is the port taken, or the address not here?",
@@ -351,6 +398,8 @@ enum err http_start(uv_loop_t *loop, const struct http_config *config, struct ht
 }
 
 int http_port(const struct http *h) { return MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT)->port; }
+
+int http_streams(const struct http *h) { return h->streams; }
 
 void http_quiesce(struct http *h)
 {

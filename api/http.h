@@ -7,10 +7,18 @@
  *
  * Any of the first three may answer; if none has when end returns, the request
  * waits, and may be answered later from any callback of the loop. gone is
- * called exactly once, last. A body that follows an answer is read and dropped.
+ * called exactly once, last. A body that follows an answer is read and dropped;
+ * where much of it is still to come the answer leaves at once, and the
+ * connection closes behind them.
  *
  * A client that delivers its request slower than 30 s and 16 KiB/s is cut off;
  * a request that waits for its answer may wait for ever.
+ *
+ * Answers of any length are produced while they are sent, one block for each
+ * client in each round of the loop, and only as its socket takes them: a slow
+ * reader costs a block and what its source holds, and delays nobody. He is cut
+ * off when his socket took nothing for the idle time; of such answers there are
+ * streams_max at one time, more are told to come later (503).
  */
 #ifndef MILLRACE_HTTP_H
 #define MILLRACE_HTTP_H
@@ -42,15 +50,17 @@ struct route {
     const char           *method;
     const char           *path;
     const struct handler *handler;
-    const char           *kind;    /* submitting routes: the kind, NULL: it is the path's segment */
-    const char           *media;   /* submitting routes: the one content type taken, NULL: any */
-    bool                  is_open; /* answered without a key */
+    const char           *kind;  /* submitting routes: the kind, NULL: it is the path's segment */
+    const char           *media; /* submitting routes: what a body is that says nothing; it is to be one that the
+                                    kind has a reader for. NULL: raw bytes are taken too */
+    bool is_open;                /* answered without a key */
 };
 
 struct http_config {
     const char         *listen; /* address, v4 or v6, borrowed */
     int                 port;   /* 0: any */
     int                 connections_max;
+    int                 streams_max; /* streamed answers at one time: each holds a descriptor or a block */
     int                 idle_s;
     const struct route *routes;  /* ends with method NULL, borrowed */
     struct gateway     *gateway; /* handed to handlers by request_gateway */
@@ -58,8 +68,10 @@ struct http_config {
     const struct auth  *auth;    /* NULL: no keys */
 };
 
+/* The program ignores SIGPIPE. */
 enum err http_start(uv_loop_t *loop, const struct http_config *config, struct http **out, struct fault *why) MUST_CHECK;
 int      http_port(const struct http *h);
+int      http_streams(const struct http *h); /* streamed answers under way */
 
 /* No new connections; those that are there get one more answer each. */
 void http_quiesce(struct http *h);
@@ -97,6 +109,29 @@ void request_add_header(struct request *r, const char *name, const char *value);
 
 /* Answers: body is taken (emptied). content_type is static. The second answer to a request is ignored. */
 void request_answer(struct request *r, int status, const char *content_type, struct buf *body);
+
+/* Where the bytes of an answer come from while it is sent. */
+struct http_source {
+    void *ctx;
+    /* Up to len (> 0) bytes at offset of the answer, asked for in order; 0: the end, -1: it broke off, and so does
+     * the answer: the connection is closed so that the client can tell. Called from the loop: it must not wait. */
+    int64_t (*read)(void *ctx, uint64_t offset, char *out, size_t len);
+    void (*close)(void *ctx); /* once, whatever became of the answer and the client; may come after gone */
+};
+
+/* Answers with size bytes of the source, or with what comes until its end (size -1: chunked). source is copied,
+ * its ctx taken; HEAD reads nothing of it. */
+void request_answer_stream(struct request *r, int status, const char *content_type, int64_t size,
+                           const struct http_source *source);
+
+/* Answers with size bytes of a file from offset on, straight from the kernel. fd is taken. */
+void request_answer_file(struct request *r, int status, const char *content_type, int fd, int64_t offset, int64_t size);
+
+/* Answers with the headers added so far and no body: 204, 304. */
+void request_answer_empty(struct request *r, int status);
+
+/* Answers 304 Not Modified: the headers added so far, no body. */
+void request_answer_unmodified(struct request *r);
 
 /* Answers with application/problem+json (RFC 9457): the row of err.def and the detail. */
 void request_fail(struct request *r, enum err err, const char *detail);

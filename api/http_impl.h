@@ -33,6 +33,7 @@ struct http {
     bool                is_quiet; /* quiesced: each answer closes its connection */
     bool                is_refusing;
     int                 open_handles;
+    int                 streams; /* answers under way that are streamed or sent from a file */
     int                 epoll_fd;
     struct connection  *connections;
     struct route_counts counts[ROUTES_MAX + 1]; /* the last: no route */
@@ -42,8 +43,9 @@ struct http {
 struct connection {
     struct connection *next, *before;
     int                fd;
-    int64_t            since_ms; /* mono; when it was opened, or its last request ended, or the present head came */
-    int64_t            bytes;    /* of the body since then */
+    int64_t            since_ms;   /* mono; when it was opened, or its last request ended, or the present head came */
+    int64_t            bytes;      /* of the body since then */
+    int64_t            tick_bytes; /* of these, what had come at the last tick */
     enum { IN_HEAD, IN_BODY, IN_ANSWER } part;
 };
 
@@ -59,9 +61,13 @@ struct request {
     bool                   has_ended;   /* end was called */
     bool                   is_answered; /* response is set */
     bool                   is_suspended;
+    bool                   is_stream; /* counts in streams */
     bool                   is_queued; /* response was handed to libmicrohttpd */
+    bool                   is_early;  /* it was sent past libmicrohttpd, which may only drop the body yet */
     int                    status;
     struct MHD_Response   *response;
+    const char            *content_type, *text; /* of a response that is in memory: what it has, borrowed; or NULL */
+    size_t                 text_len;
     uint64_t               dropped_bytes;
     int64_t                start_us;
     int                    header_count;
@@ -70,6 +76,10 @@ struct request {
         char       *value;
     } headers[HEADERS_MAX];
 };
+
+/* Sends the answer, which is in memory, while the body is still coming: libmicrohttpd would first wait for its end.
+ * The connection has to be closed behind the body. */
+void request_send_early(struct request *r);
 
 /* There is something for MHD_run: the loop must not sleep before its next check phase. */
 void http_mark_dirty(struct http *h);

@@ -3,8 +3,8 @@
  *
  * Start: settings, keys, store and broker (both connect in the background),
  * then HTTP; /readyz tells when jobs can be accepted. End (SIGTERM, SIGINT): no
- * new connections, submits under way finish, long polls are answered with what
- * there is, then everything closes. A second signal ends at once.
+ * new connections, submits and long answers under way finish, long polls are
+ * answered with what there is, then everything closes. A second signal ends at once.
  */
 #include <arpa/inet.h>
 #include <signal.h>
@@ -15,10 +15,13 @@
 
 #include "api/auth.h"
 #include "api/gateway.h"
+#include "api/pieces.h"
+#include "api/spill.h"
+#include "common/blob/blob.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-#define STOP_MAX_MS 10000 /* for submits under way; beyond it their clients hear nothing */
+#define STOP_MAX_MS 10000 /* for submits and long answers under way; beyond it they are cut */
 
 struct ending {
     struct gateway *gw;
@@ -76,13 +79,19 @@ static enum err check_exposure(const struct settings *s, struct fault *why)
 }
 
 #define METRICS_CONNECTIONS 16
-#define OWN_FILES (64 + METRICS_CONNECTIONS) /* sockets to the servers, logs, the loop's own */
+#define STREAMS_MAX 1024
+/* Sockets to the servers, logs, the loop's own, tiles of results, inputs that are being received. */
+#define OWN_FILES (64 + METRICS_CONNECTIONS + PIECES_EXTRA_MAX + SPILL_WRITERS_MAX)
 
-/* Clients may not take the descriptors that the way to our own servers needs. */
-static void make_room_for_files(struct settings *s)
+/* Clients may not take the descriptors that the way to our own servers needs: a socket each, and a file for each
+ * long answer. */
+static void make_room_for_files(struct gateway *gw)
 {
-    struct rlimit limit;
-    rlim_t        wanted = (rlim_t)s->connections_max + OWN_FILES;
+    struct settings *s = &gw->settings;
+    struct rlimit    limit;
+    rlim_t           wanted = (rlim_t)s->connections_max + STREAMS_MAX + OWN_FILES, left;
+
+    gw->streams_max = STREAMS_MAX;
 
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return;
@@ -93,9 +102,13 @@ static void make_room_for_files(struct settings *s)
     }
     if (limit.rlim_cur >= wanted)
         return;
-    s->connections_max = limit.rlim_cur > OWN_FILES + 8 ? (int64_t)limit.rlim_cur - OWN_FILES : 8;
-    log_event(LOG_WARN, "fewer-connections", "wanted_files=%llu limit=%llu connections_max=%lld",
-              (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (long long)s->connections_max);
+    left = limit.rlim_cur > OWN_FILES + 12 ? limit.rlim_cur - OWN_FILES : 12;
+    gw->streams_max = (int)(left / 4 < STREAMS_MAX ? left / 4 : STREAMS_MAX);
+    if (s->connections_max > (int64_t)left - gw->streams_max)
+        s->connections_max = (int64_t)left - gw->streams_max;
+    log_event(LOG_WARN, "fewer-connections", "wanted_files=%llu limit=%llu connections_max=%lld streams_max=%d",
+              (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (long long)s->connections_max,
+              gw->streams_max);
 }
 
 static void make_series(struct gateway *gw)
@@ -132,12 +145,30 @@ static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
     return e;
 }
 
+static struct limits limits_of(const struct settings *s)
+{
+    return (struct limits){.inline_max = (size_t)s->inline_max,
+                           .side_max = s->side_max,
+                           .result_max = (uint64_t)s->result_max,
+                           .upload_max = (uint64_t)s->upload_max,
+                           .has_blobs = *s->blob_dir != 0};
+}
+
+static enum err start_blobs(struct gateway *gw, struct fault *why)
+{
+    const struct blob_config config = {.dir = gw->settings.blob_dir, .quota_bytes = gw->settings.blob_quota};
+
+    gw->limits = limits_of(&gw->settings);
+    return gw->limits.has_blobs ? blob_store_open(gw->loop, &config, &gw->blobs, why) : ERR_OK;
+}
+
 static enum err start_http(struct gateway *gw, struct fault *why)
 {
     const struct settings *s = &gw->settings;
     struct http_config     main = {.listen = s->listen,
                                    .port = (int)s->port,
                                    .connections_max = (int)s->connections_max,
+                                   .streams_max = gw->streams_max,
                                    .idle_s = (int)s->idle_s,
                                    .routes = gateway_routes,
                                    .gateway = gw,
@@ -169,14 +200,17 @@ static enum err gateway_start(struct gateway *gw, struct fault *why)
         e = auth_load(gw->settings.api_key_file, &gw->auth, why);
     if (e)
         return e;
-    make_room_for_files(&gw->settings);
+    make_room_for_files(gw);
     make_series(gw);
     gw->longpolls = longpolls_new(gw);
     gw->depths = depths_new(gw);
-    e = start_store_and_broker(gw, why);
+    e = start_blobs(gw, why);
+    if (!e)
+        e = start_store_and_broker(gw, why);
     if (e)
         return e;
     gw->relay = relay_new(gw);
+    gw->sweep = gw->blobs ? sweep_new(gw) : NULL;
     return start_http(gw, why);
 }
 
@@ -191,16 +225,20 @@ static void gateway_stop(struct gateway *gw)
     broker_stop(gw->broker); /* publishes under way are answered: a client hears that the outcome is unknown */
     longpolls_finish(gw->longpolls);
     depths_free(gw->depths);
-    store_close(gw->store); /* what it did not answer is answered as down; every request has its answer now */
+    sweep_stop(gw->sweep);
+    spills_stop(gw);
+    store_close(gw->store);     /* what it did not answer is answered as down */
+    blob_store_stop(gw->blobs); /* likewise; every request has its answer now */
     http_stop(gw->http);
     http_stop(gw->metrics_http);
+    blob_store_close(gw->blobs); /* nobody reads from it any more */
 }
 
 static void on_stop_poll(uv_timer_t *poll)
 {
     struct ending *end = poll->data;
 
-    if (end->gw->submits && mono_ms() < end->until_ms)
+    if ((end->gw->submits || http_streams(end->gw->http)) && mono_ms() < end->until_ms)
         return;
     uv_timer_stop(poll);
     uv_stop(end->gw->loop);
@@ -212,7 +250,8 @@ static void on_signal(uv_signal_t *signal, int number)
 
     if (end->gw->is_stopping)
         _Exit(128 + number);
-    log_event(LOG_INFO, "stopping", "signal=%d submits=%d", number, end->gw->submits);
+    log_event(LOG_INFO, "stopping", "signal=%d submits=%d streams=%d", number, end->gw->submits,
+              http_streams(end->gw->http));
     end->gw->is_stopping = true;
     end->until_ms = mono_ms() + STOP_MAX_MS;
     http_quiesce(end->gw->http);

@@ -36,6 +36,16 @@ static void put_durations(struct buf *out, const struct record *r)
         buf_printf(out, ",\"run_seconds\":%.3f", (double)(run_end - r->started_ms) / 1000);
 }
 
+/* A group's parent counts its members; a member names its parent. */
+static void put_group(struct buf *out, const struct record *r)
+{
+    if (r->members_total)
+        buf_printf(out, ",\"tiles\":{\"total\":%lld,\"done\":%lld}", (long long)r->members_total,
+                   (long long)r->members_done);
+    if (*r->parent)
+        buf_printf(out, ",\"parent\":\"%s\",\"member\":%lld", r->parent, (long long)r->member);
+}
+
 void record_to_json(const struct record *r, struct buf *out)
 {
     buf_printf(out, "{\"id\":\"%s\",\"kind\":\"%s\",\"state\":\"%s\"", r->id, r->kind, job_state_name(r->state));
@@ -58,10 +68,13 @@ void record_to_json(const struct record *r, struct buf *out)
         buf_json(out, r->error_detail ? r->error_detail : "");
         buf_text(out, "}");
     }
+    put_group(out, r);
     if (r->result_bytes >= 0) {
         buf_printf(out, ",\"result\":{\"size\":%lld,\"content_type\":", (long long)r->result_bytes);
         buf_json(out, r->content_type);
         buf_text(out, "}");
     }
+    if (r->verified && *r->verified)
+        buf_printf(out, ",\"verified\":%s", r->verified);
     buf_printf(out, ",\"links\":{\"self\":\"/jobs/%s\",\"result\":\"/jobs/%s/result\"}}\n", r->id, r->id);
 }

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* request.c - what a handler may ask of its request, and how it answers it. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "api/http_impl.h"
 #include "common/clock.h"
 #include "common/metrics.h"
+
+#define BLOCK_BYTES (128u << 10) /* of a streamed answer: what one client gets in one round of the loop */
 
 /* ---- counting ---------------------------------------------------------- */
 
@@ -44,20 +49,16 @@ void request_add_header(struct request *r, const char *name, const char *value)
     r->headers[r->header_count++].value = xstrdup(value);
 }
 
-void request_answer(struct request *r, int status, const char *content_type, struct buf *body)
+/* Gives the response (taken) to the request, which has none yet. content_type NULL: no body. */
+static void respond(struct request *r, int status, const char *content_type, struct MHD_Response *response)
 {
-    size_t len = body->len;
-
-    if (r->is_answered) {
-        buf_free(body);
-        return;
-    }
-    r->response = MHD_create_response_from_buffer(len, buf_detach(body), MHD_RESPMEM_MUST_FREE);
-    MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    r->response = response;
+    if (content_type)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     for (int i = 0; i < r->header_count; i++)
-        MHD_add_response_header(r->response, r->headers[i].name, r->headers[i].value);
+        MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
     if (r->http->is_quiet)
-        MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONNECTION, "close");
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     r->status = status;
     r->is_answered = true;
     count_request(r->http, r);
@@ -67,6 +68,112 @@ void request_answer(struct request *r, int status, const char *content_type, str
         http_mark_dirty(r->http);
     }
 }
+
+void request_answer(struct request *r, int status, const char *content_type, struct buf *body)
+{
+    size_t len = body->len;
+    char  *text;
+
+    if (r->is_answered) {
+        buf_free(body);
+        return;
+    }
+    text = buf_detach(body);
+    r->content_type = content_type;
+    r->text = text;
+    r->text_len = len;
+    respond(r, status, content_type, MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE));
+}
+
+void request_send_early(struct request *r)
+{
+    struct buf out = {0};
+
+    buf_printf(&out, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", r->status,
+               MHD_get_reason_phrase_for((unsigned)r->status), r->content_type, r->text_len);
+    for (int i = 0; i < r->header_count; i++)
+        buf_printf(&out, "%s: %s\r\n", r->headers[i].name, r->headers[i].value);
+    buf_text(&out, "\r\n");
+    buf_append(&out, r->text, r->text_len);
+    /* Nothing was sent before, so there is room; or the client has gone. The end is told, too: one who goes on
+     * sending is then refused in a way that lets him read what he has got. */
+    if (send(r->link->fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)out.len)
+        shutdown(r->link->fd, SHUT_RDWR);
+    else
+        shutdown(r->link->fd, SHUT_WR);
+    r->is_early = true;
+    buf_free(&out);
+}
+
+static ssize_t on_read(void *ctx, uint64_t offset, char *out, size_t len)
+{
+    const struct http_source *source = ctx;
+    int64_t                   got = source->read(source->ctx, offset, out, len);
+
+    return got > 0 ? (ssize_t)got : got ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static void on_read_end(void *ctx)
+{
+    struct http_source *source = ctx;
+
+    source->close(source->ctx);
+    free(source);
+}
+
+/* Whether there may be one more answer of this sort; a refusal is answered. */
+static bool stream_begin(struct request *r)
+{
+    if (r->is_answered)
+        return false;
+    if (r->http->streams >= r->http->config.streams_max) {
+        request_fail(r, ERR_BUSY, "too many long answers are on their way; try again later");
+        return false;
+    }
+    r->is_stream = true;
+    r->http->streams++;
+    return true;
+}
+
+void request_answer_stream(struct request *r, int status, const char *content_type, int64_t size,
+                           const struct http_source *source)
+{
+    struct http_source  *own = xmemdup(source, sizeof *source);
+    struct MHD_Response *response = NULL;
+
+    if (stream_begin(r))
+        response = MHD_create_response_from_callback(size < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)size, BLOCK_BYTES, on_read,
+                                                     own, on_read_end);
+    if (response) {
+        respond(r, status, content_type, response);
+        return;
+    }
+    on_read_end(own);
+    request_fail(r, ERR_MEMORY, "no memory for a block of the answer");
+}
+
+void request_answer_file(struct request *r, int status, const char *content_type, int fd, int64_t offset, int64_t size)
+{
+    struct MHD_Response *response = NULL;
+
+    if (stream_begin(r))
+        response = MHD_create_response_from_fd_at_offset64((uint64_t)size, fd, (uint64_t)offset);
+    if (response) {
+        posix_fadvise(fd, offset, size, POSIX_FADV_SEQUENTIAL);
+        respond(r, status, content_type, response);
+        return;
+    }
+    close(fd);
+    request_fail(r, ERR_MEMORY, "no memory for the answer");
+}
+
+void request_answer_empty(struct request *r, int status)
+{
+    if (!r->is_answered)
+        respond(r, status, NULL, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+}
+
+void request_answer_unmodified(struct request *r) { request_answer_empty(r, 304); }
 
 void request_fail(struct request *r, enum err err, const char *detail)
 {

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* result.c - GET /jobs/ID/result[?wait=S]: the result in the form that Accept asks for, whole or a range. */
+/* result.c - GET /jobs/ID/result[?wait=S][&rows=A:B][&cols=C:D]: the result in
+ * the form that Accept asks for, whole, a window of it, a range of its bytes.
+ *
+ * A result in the record is made at once and has a length. One in blobs is
+ * made while it is sent, or sent from its file as it lies.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "api/gateway.h"
+#include "api/pieces.h"
+#include "api/range.h"
+#include "common/log.h"
 
 /* ---- Accept ----------------------------------------------------------------- */
 
@@ -72,78 +81,23 @@ static const struct rendering *choose_rendering(const struct kind_spec *kind, co
     return best;
 }
 
-/* ---- Range ------------------------------------------------------------------- */
+/* ---- what is asked for ----------------------------------------------------------- */
 
-enum range { RANGE_WHOLE, RANGE_PART, RANGE_OUTSIDE };
+struct wanted {
+    const struct rendering *form;
+    const char             *rows, *cols; /* the window; NULL: all */
+    char                    etag[JOB_ID_BYTES + 32];
+};
 
-/* Reads decimal digits at *text, which moves behind them; false when there are none. */
-static bool read_digits(const char **text, size_t *out)
-{
-    const char *start = *text;
+/* ---- results in the record ------------------------------------------------------ */
 
-    for (*out = 0; **text >= '0' && **text <= '9'; ++*text)
-        *out = *out > SIZE_MAX / 100 ? *out : *out * 10 + (size_t)(**text - '0');
-    return *text > start;
-}
-
-/* Reads "bytes=a-b", "bytes=a-" or "bytes=-n" against size. What is none of
- * these, several ranges among it, asks for the whole (RFC 9110 allows it). */
-static enum range read_range(const char *header, size_t size, size_t *from, size_t *to)
-{
-    size_t first, last;
-    bool   has_first, has_last;
-
-    if (!header || strncmp(header, "bytes=", 6) != 0)
-        return RANGE_WHOLE;
-    header += 6;
-    has_first = read_digits(&header, &first);
-    if (*header++ != '-')
-        return RANGE_WHOLE;
-    has_last = read_digits(&header, &last);
-    if (*header || (!has_first && !has_last) || (has_first && has_last && last < first))
-        return RANGE_WHOLE;
-    *from = has_first ? first : last < size ? size - last : 0;
-    *to = has_first && has_last && last < size ? last + 1 : size;
-    return *from < *to && (has_first || last) ? RANGE_PART : RANGE_OUTSIDE;
-}
-
-/* Answers with body (taken), or the part of it that the request asks for. There
- * is nothing that If-Range could name, so with it the whole is given. */
-static void answer_bytes(struct request *r, const char *content_type, struct buf *body)
-{
-    const char *header = request_is_head(r) || request_header(r, "If-Range") ? NULL : request_header(r, "Range");
-    size_t      from = 0, to = 0;
-    char        range[80];
-
-    request_add_header(r, "Accept-Ranges", "bytes");
-    switch (read_range(header, body->len, &from, &to)) {
-    case RANGE_WHOLE:
-        request_answer(r, 200, content_type, body);
-        return;
-    case RANGE_OUTSIDE:
-        snprintf(range, sizeof range, "bytes */%zu", body->len);
-        request_add_header(r, "Content-Range", range);
-        request_fail(r, ERR_RANGE, range);
-        buf_free(body);
-        return;
-    case RANGE_PART:
-        snprintf(range, sizeof range, "bytes %zu-%zu/%zu", from, to - 1, body->len);
-        request_add_header(r, "Content-Range", range);
-        memmove(body->data, body->data + from, to - from);
-        body->len = to - from;
-        request_answer(r, 206, content_type, body);
-    }
-}
-
-/* ---- the call ------------------------------------------------------------------ */
-
-static uint64_t piece_size(void *ctx, int64_t piece)
+static uint64_t data_size(void *ctx, int64_t piece)
 {
     (void)piece;
     return ((const struct store_reply *)ctx)->data_len;
 }
 
-static bool read_piece(void *ctx, int64_t piece, uint64_t offset, void *out, size_t len)
+static bool read_data(void *ctx, int64_t piece, uint64_t offset, void *out, size_t len)
 {
     const struct store_reply *reply = ctx;
 
@@ -152,36 +106,197 @@ static bool read_piece(void *ctx, int64_t piece, uint64_t offset, void *out, siz
     return true;
 }
 
+/* All of a small form; guess: bytes that it may have. */
+static enum err render_all(const struct rendering *form, void *stream, size_t guess, struct buf *out, struct fault *why)
+{
+    int64_t got;
+
+    buf_reserve(out, guess);
+    do {
+        char *to = buf_reserve(out, 256);
+
+        got = form->read(stream, out->len, to, out->cap - out->len, why);
+        out->len += got > 0 ? (size_t)got : 0;
+    } while (got > 0);
+    return got < 0 ? why->err : ERR_OK;
+}
+
+/* Made at once, however it is asked for: it is small. */
+static void answer_inline(struct request *r, const struct wanted *w, const struct store_reply *reply)
+{
+    const struct result_face face = {(void *)reply, "", 1, data_size, read_data};
+    struct buf               body = {0};
+    struct range             range;
+    void                    *stream;
+    uint64_t                 size;
+    struct fault             why;
+    enum err                 e = w->form->open(&face, w->rows, w->cols, &stream, &size, &why);
+
+    if (!e) {
+        e = render_all(w->form, stream, size == RENDER_SIZE_UNKNOWN ? 4 * reply->data_len : (size_t)size, &body, &why);
+        w->form->close(stream);
+    }
+    if (e) {
+        request_fail_why(r, &why);
+    } else if (request_range(r, body.len, w->etag, &range)) {
+        body.len = (size_t)(range.to - range.from);
+        if (range.from)
+            memmove(body.data, body.data + range.from, body.len);
+        request_answer(r, range.status, w->form->content_type, &body);
+    }
+    buf_free(&body);
+}
+
+/* ---- results in blobs -------------------------------------------------------------- */
+
+/* One result on its way to one client: the context of an http_source. */
+struct sending {
+    struct pieces          *pieces;
+    const struct rendering *form;
+    void                   *stream;
+    uint64_t                from; /* of the form's bytes: where the answer begins */
+    char                    id[JOB_ID_BYTES];
+};
+
+static int64_t send_more(void *ctx, uint64_t offset, char *out, size_t len)
+{
+    struct sending *s = ctx;
+    struct fault    why;
+    int64_t         got = s->form->read(s->stream, s->from + offset, out, len, &why);
+
+    if (got < 0)
+        log_event(LOG_WARN, "result-broke-off", "job=%s sent=%llu why=\"%s\"", s->id, (unsigned long long)offset,
+                  why.detail);
+    return got;
+}
+
+static void send_end(void *ctx)
+{
+    struct sending *s = ctx;
+
+    s->form->close(s->stream);
+    pieces_free(s->pieces);
+    free(s);
+}
+
+/* A piece is gone, or there and cannot be read: the latter may be better later. */
+static void fail_pieces(struct request *r, const struct pieces *pieces, const char *detail)
+{
+    struct fault why;
+
+    if (pieces_fault(pieces, &why) == ERR_IO)
+        request_fail_why(r, &why);
+    else
+        request_fail(r, ERR_RESULT_GONE, detail);
+}
+
+/* The blob as it lies. pieces is taken. */
+static void answer_raw(struct request *r, const struct wanted *w, struct pieces *pieces)
+{
+    struct range range;
+    uint64_t     size;
+    int          fd = pieces_detach(pieces, &size);
+
+    if (fd < 0)
+        fail_pieces(r, pieces, "the file that holds the result is no longer there");
+    pieces_free(pieces);
+    if (fd >= 0 && request_range(r, size, w->etag, &range)) {
+        request_answer_file(r, range.status, w->form->content_type, fd, (int64_t)range.from,
+                            (int64_t)(range.to - range.from));
+        return;
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+/* pieces is taken. */
+static void answer_pieces(struct request *r, const struct wanted *w, struct pieces *pieces, const char *id)
+{
+    struct http_source source = {NULL, send_more, send_end};
+    struct range       range = {.status = 200};
+    void              *stream;
+    uint64_t           size;
+    struct fault       why;
+    struct sending    *s;
+    bool               is_wanted;
+
+    if (w->form->open(pieces_face(pieces), w->rows, w->cols, &stream, &size, &why)) {
+        if (why.err == ERR_RESULT_GONE)
+            fail_pieces(r, pieces, why.detail);
+        else
+            request_fail_why(r, &why);
+        pieces_free(pieces);
+        return;
+    }
+    source.ctx = s = xcalloc(1, sizeof *s);
+    *s = (struct sending){.pieces = pieces, .form = w->form, .stream = stream};
+    memcpy(s->id, id, sizeof s->id);
+    is_wanted = w->form->is_seekable ? request_range(r, size, w->etag, &range) : request_conditions(r, w->etag);
+    s->from = range.from;
+    if (is_wanted)
+        request_answer_stream(r, range.status, w->form->content_type,
+                              w->form->is_seekable ? (int64_t)(range.to - range.from) : -1, &source);
+    else
+        send_end(s);
+}
+
+/* ---- the call ------------------------------------------------------------------------ */
+
+/* The blobs of a result that is not in the record; NULL when there are none, or no way to them. */
+static struct pieces *find_pieces(struct gateway *gw, const struct store_reply *reply)
+{
+    const struct record *record = reply->record;
+
+    if (!gw->blobs)
+        return NULL;
+    if (*record->result_blob)
+        return pieces_new_single(gw->blobs, &gw->extra_files, record->result_blob);
+    if (*record->layout && reply->fence_count)
+        return pieces_new_group(gw->blobs, &gw->extra_files, record->id, record->layout, reply->fences,
+                                reply->fence_count);
+    return NULL;
+}
+
+/* Answers 406 with the forms that there are. */
+static void refuse_accept(struct request *r, const struct kind_spec *kind)
+{
+    struct buf text = {0};
+    char      *detail;
+
+    for (const struct rendering *f = kind->renderings; f->content_type; f++)
+        buf_printf(&text, "%s%s", text.len ? ", " : "this result can be had as ", f->content_type);
+    detail = buf_detach(&text);
+    request_fail(r, ERR_ACCEPT, detail);
+    free(detail);
+}
+
 static void answer_result(struct request *r, const struct store_reply *reply)
 {
-    int                     kind = kind_find(reply->record->kind);
-    const struct rendering *form;
-    const struct result_face face = {(void *)reply, "", 1, piece_size, read_piece};
-    struct buf              body = {0};
-    void                   *stream;
-    uint64_t                size;
-    struct fault            why;
+    const struct record *record = reply->record;
+    int                  kind = kind_find(record->kind);
+    struct pieces       *pieces = NULL;
+    struct wanted        w = {.rows = request_query(r, "rows"), .cols = request_query(r, "cols")};
 
-    if (kind < 0 || !reply->data) {
-        request_fail(r, ERR_RESULT_GONE, "the record is still there, its result has expired or was lost with Redis");
+    if (kind >= 0 && !reply->data)
+        pieces = find_pieces(request_gateway(r), reply);
+    if (kind < 0 || (!reply->data && !pieces)) {
+        request_fail(r, ERR_RESULT_GONE, "the record is still there, its result has expired or was lost");
         return;
     }
-    form = choose_rendering(kinds[kind], request_header(r, "Accept"));
-    if (!form) {
-        for (form = kinds[kind]->renderings; form->content_type; form++)
-            buf_printf(&body, "%s%s", body.len ? ", " : "this result can be had as ", form->content_type);
-        char *detail = buf_detach(&body);
-        request_fail(r, ERR_ACCEPT, detail);
-        free(detail);
+    w.form = choose_rendering(kinds[kind], request_header(r, "Accept"));
+    if (!w.form) {
+        refuse_accept(r, kinds[kind]);
+        pieces_free(pieces);
         return;
     }
-    if (form->open(&face, request_query(r, "rows"), request_query(r, "cols"), &stream, &size, &why)) {
-        request_fail_why(r, &why);
-        return;
-    }
-    body.len = (size_t)form->read(stream, 0, buf_reserve(&body, (size_t)size), (size_t)size, &why);
-    form->close(stream);
-    answer_bytes(r, form->content_type, &body);
+    snprintf(w.etag, sizeof w.etag, "\"%s.%lld.%d\"", record->id, (long long)record->fence,
+             (int)(w.form - kinds[kind]->renderings));
+    if (reply->data)
+        answer_inline(r, &w, reply);
+    else if (!w.rows && !w.cols && *record->result_blob && !strcmp(w.form->content_type, record->content_type))
+        answer_raw(r, &w, pieces);
+    else
+        answer_pieces(r, &w, pieces, record->id);
 }
 
 static void answer_not_completed(struct request *r, const struct record *record)

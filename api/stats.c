@@ -173,6 +173,8 @@ static void set_fleet_metrics(struct gateway *gw, json_t *store)
     set_gauge(m, METRIC_OUTBOX_COUNT, "", (double)number(outbox, "count"));
     set_gauge(m, METRIC_OUTBOX_BYTES, "", (double)number(outbox, "bytes"));
     set_gauge(m, METRIC_DEAD, "", json_number_value(json_object_get(json_object_get(histograms, "dead"), "count")));
+    set_gauge(m, METRIC_UNVERIFIED, "",
+              json_number_value(json_object_get(json_object_get(histograms, "unverified"), "count")));
     set_gauge(m, METRIC_EPOCH, "", (double)number(store, "epoch"));
 }
 

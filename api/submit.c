@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* submit.c - the one way a job comes in.
  *
- *   head: kind, parameters, intake chosen      (start)
- *   body: read as it arrives, never stored     (body)
- *   end:  checked as a whole -> struct msg     (end)
- *         create -> publish -> accept -> 202
- *                       \-> not confirmed: outbox -> 202 held
+ *   head: kind, parameters, how the body is read     (start)
+ *   body: read as it arrives; what is large goes to blobs (body.c, spill.c)
+ *   end:  checked as a whole -> struct msg           (end)
+ *         seal the blobs -> create -> publish -> accept -> 202
+ *                                        \-> not confirmed: outbox -> 202 held
  *
  * A 202 is given only when the store accepted the job, and that happens only
- * after the broker confirmed its message or the outbox took it.
+ * after the broker confirmed its message or the outbox took it. A job that is
+ * not accepted leaves no blob, but where its message may be out: then a sweep
+ * removes them in its time.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "api/auth.h"
+#include "api/body.h"
 #include "api/gateway.h"
+#include "api/spill.h"
 #include "common/clock.h"
 
 struct submit {
@@ -24,24 +28,14 @@ struct submit {
     const struct kind_spec *kind;
     int                     kind_id;
     struct args             args;
-    const struct intake    *intake;     /* NULL: raw bytes */
-    void                   *intake_ctx; /* owned until end or abort */
-    struct form            *form;       /* owned: multipart around a raw input */
-    int                     form_files;
-    struct buf              input;
+    struct spill           *spill;   /* owned: the blobs of this input */
+    struct body            *body;    /* owned */
+    struct taken            input;   /* owned */
     struct msg             *msg;     /* owned */
     bool                    is_held; /* in the outbox, not confirmed */
 };
 
 /* ---- the head ----------------------------------------------------------- */
-
-/* Whether the header's media type, without its parameters, is type. */
-static bool media_is(const char *header, const char *type)
-{
-    size_t len = strlen(type);
-
-    return header && !strncasecmp(header, type, len) && strchr("; \t", header[len]);
-}
 
 static enum err set_parameter(void *ctx, const char *name, const char *value, struct fault *why)
 {
@@ -50,43 +44,10 @@ static enum err set_parameter(void *ctx, const char *name, const char *value, st
     return args_set(s->kind, &s->args, name, value, why);
 }
 
-/* Picks the reader for the body by its content type. The default that curl
- * sends with -d and --data-binary says nothing about the body: where the route
- * has one type it is taken for that, elsewhere for raw bytes. */
-static enum err choose_intake(struct submit *s, const struct route *route, struct fault *why)
-{
-    const char *type = request_header(s->request, "Content-Type");
-    bool        says_nothing = !type || media_is(type, "application/x-www-form-urlencoded");
-
-    if (route->media && says_nothing)
-        type = route->media;
-    if (route->media && !media_is(type, route->media))
-        return fault_set(why, ERR_MEDIA, "the body is '%.80s'; this call takes %s", type, route->media);
-    for (const struct intake *i = s->kind->intakes; i && i->begin && !s->intake; i++)
-        if (media_is(type, i->content_type))
-            s->intake = i;
-    if (s->intake)
-        s->intake_ctx = s->intake->begin(&(struct limits){.inline_max = (size_t)s->gw->settings.inline_max}, NULL);
-    return ERR_OK;
-}
-
-static enum err too_large(const struct submit *s, int64_t size, struct fault *why)
-{
-    long long max = s->gw->settings.inline_max;
-
-    if (size >= 0)
-        return fault_set(why, ERR_TOO_LARGE, "the input has %lld bytes; at most %lld are taken", (long long)size, max);
-    return fault_set(why, ERR_TOO_LARGE, "the input has more than %lld bytes, which is the most that is taken", max);
-}
-
-static void on_form_part(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
-                         uint64_t offset);
-
 static enum err read_head(struct submit *s, struct fault *why)
 {
     const struct route *route = request_route(s->request);
     const char         *name = route->kind ? route->kind : request_segment(s->request);
-    int64_t             length = request_body_length(s->request);
     enum err            e;
 
     s->kind_id = kind_find(name);
@@ -96,18 +57,8 @@ static enum err read_head(struct submit *s, struct fault *why)
     args_init(&s->args);
     e = request_each_query(s->request, set_parameter, s, why);
     if (!e)
-        e = choose_intake(s, route, why);
-    if (e)
-        return e;
-    if (s->intake)
-        return ERR_OK; /* it bounds what it reads by itself */
-    if (!s->kind->takes_body && length)
-        return fault_set(why, ERR_BODY, "jobs of kind %s take no body", s->kind->name);
-    if (media_is(request_header(s->request, "Content-Type"), "multipart/form-data")) {
-        s->form = form_new(s->request, on_form_part, s);
-        return s->form ? ERR_OK : fault_set(why, ERR_BODY, "the multipart form has no boundary");
-    }
-    return length > s->gw->settings.inline_max ? too_large(s, length, why) : ERR_OK;
+        e = body_new(s->request, s->kind, &s->gw->limits, s->spill, &s->body, why);
+    return e;
 }
 
 static void submit_start(struct request *r)
@@ -117,6 +68,7 @@ static void submit_start(struct request *r)
 
     s->request = r;
     s->gw = request_gateway(r);
+    s->spill = spill_new(s->gw);
     request_set_state(r, s);
     if (read_head(s, &why))
         request_fail_why(r, &why);
@@ -124,97 +76,44 @@ static void submit_start(struct request *r)
 
 /* ---- the body ----------------------------------------------------------- */
 
-static void append_input(struct submit *s, const char *bytes, size_t len)
-{
-    struct fault why;
-
-    if (s->input.len + len > (size_t)s->gw->settings.inline_max) {
-        too_large(s, -1, &why);
-        request_fail_why(s->request, &why);
-        return;
-    }
-    if (!s->input.cap && request_body_length(s->request) > 0 && !s->form)
-        buf_reserve(&s->input, (size_t)request_body_length(s->request) + 1);
-    buf_append(&s->input, bytes, len);
-}
-
-/* The one part that is a file is the input; plain fields beside it are refused. */
-static void on_form_part(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
-                         uint64_t offset)
-{
-    struct submit *s = ctx;
-    struct fault   why;
-
-    if (request_is_answered(s->request))
-        return;
-    if (!filename) {
-        fault_set(&why, ERR_BODY, "the form's field '%.60s' is no file; parameters belong into the query", name);
-        request_fail_why(s->request, &why);
-        return;
-    }
-    if (!len)
-        return; /* libmicrohttpd's way of saying that it waits for more */
-    if (!offset && ++s->form_files > 1) {
-        request_fail(s->request, ERR_BODY, "the form has more than one file; one job takes one");
-        return;
-    }
-    append_input(s, bytes, len);
-}
-
 static void submit_body(struct request *r, const char *bytes, size_t len)
 {
     struct submit *s = request_state(r);
     struct fault   why;
 
-    if (s->form) {
-        if (!form_feed(s->form, bytes, len) && !request_is_answered(r))
-            request_fail(r, ERR_BODY, "the multipart form cannot be read");
-    } else if (s->intake) {
-        if (s->intake->feed(s->intake_ctx, NULL, false, bytes, len, &why))
-            request_fail_why(r, &why);
-    } else if (!s->kind->takes_body) {
-        request_fail(r, ERR_BODY, "this kind takes no body");
-    } else {
-        append_input(s, bytes, len);
-    }
+    if (!body_feed(s->body, bytes, len, &why))
+        return;
+    body_free(s->body);
+    s->body = NULL;
+    spill_drop(s->spill); /* now: the rest of the body may take its time */
+    request_fail_why(r, &why);
 }
 
 /* ---- the whole ---------------------------------------------------------- */
 
-static enum err finish_input(struct submit *s, struct fault *why)
-{
-    enum err e = ERR_OK;
-
-    if (s->form) {
-        bool is_whole = form_free(s->form);
-
-        s->form = NULL;
-        if (!is_whole)
-            e = fault_set(why, ERR_BODY, "the multipart form is cut short");
-        else if (!s->form_files)
-            e = fault_set(why, ERR_BODY, "the multipart form has no file, or an empty one");
-    } else if (s->intake) {
-        void *ctx = s->intake_ctx;
-
-        s->intake_ctx = NULL;
-        struct taken taken = {0};
-
-        e = s->intake->end(ctx, &s->args, &taken, why);
-        s->input = taken.body;
-    }
-    return e;
-}
-
 static enum err check_limits(const struct submit *s, struct fault *why)
 {
-    uint64_t result_bytes = 0;
-    int64_t  timeout = args_common(s->kind, &s->args, "timeout");
+    const struct input in = {s->input.body.data, s->input.body.len, s->input.refs.len ? s->input.refs.data : ""};
+    uint64_t           result_bytes = 0;
+    int64_t            timeout = args_common(s->kind, &s->args, "timeout");
 
     if (timeout > s->gw->settings.timeout_max_s)
         return fault_set(why, ERR_PARAM, "timeout is %lld seconds; at most %lld are given", (long long)timeout,
                          (long long)s->gw->settings.timeout_max_s);
-    return s->kind->check(&s->args, &(struct input){s->input.data, s->input.len, ""},
-                          &(struct limits){.inline_max = (size_t)s->gw->settings.inline_max}, &result_bytes, why);
+    return s->kind->check(&s->args, &in, &s->gw->limits, &result_bytes, why);
+}
+
+static enum err finish_input(struct submit *s, struct fault *why)
+{
+    enum err e = body_end(s->body, &s->args, &s->input, why);
+
+    if (e)
+        return e;
+    assert(s->input.refs.len < MSG_REFS_BYTES);
+    if (s->input.refs.len)
+        buf_append(&s->input.refs, "", 1); /* read as text from here on */
+    e = args_complete(s->kind, &s->args, why);
+    return e ? e : check_limits(s, why);
 }
 
 static enum err copy_header(const struct submit *s, const char *name, char *out, size_t room, struct fault *why)
@@ -250,40 +149,82 @@ static enum err make_message(struct submit *s, struct fault *why)
     args_to_json(s->kind, &s->args, &params);
     free(m->params);
     m->params = buf_detach(&params);
-    m->body_len = s->input.len;
-    m->body = m->body_len ? buf_detach(&s->input) : NULL;
+    m->body_len = s->input.body.len;
+    m->body = m->body_len ? buf_detach(&s->input.body) : NULL;
+    if (s->input.refs.len) {
+        free(m->refs);
+        m->refs = buf_detach(&s->input.refs);
+    }
     e = copy_header(s, "traceparent", m->traceparent, sizeof m->traceparent, why);
     if (!e)
         e = copy_header(s, "Idempotency-Key", m->idempotency, sizeof m->idempotency, why);
-    if (!e && *m->idempotency)
-        digest_hex((struct digest_part[]){{m->kind, strlen(m->kind) + 1},
-                                          {m->params, strlen(m->params) + 1},
-                                          {m->body, m->body_len}},
-                   3, m->digest);
     return e;
 }
 
+/* What a repeated request must agree in. The blobs that came with this one have names of their own each time:
+ * their checksums stand for them. Blobs that it only named are what they are called. */
+static void fill_digest(struct submit *s)
+{
+    struct msg *m = s->msg;
+    char       *refs = xstrdup(m->refs), *at;
+    const char *name;
+
+    for (size_t i = 0; i < spill_count(s->spill); i++) {
+        const struct blob_info *info = spill_info(s->spill, i, &name);
+
+        static_assert(CHECKSUM_BYTES <= JOB_ID_BYTES, "a checksum fits where a name was");
+        while ((at = strstr(refs, name))) {
+            memset(at, ' ', strlen(name));
+            memcpy(at, info->sum, strlen(info->sum));
+        }
+    }
+    digest_hex((struct digest_part[]){{m->kind, strlen(m->kind) + 1},
+                                      {m->params, strlen(m->params) + 1},
+                                      {refs, *refs ? strlen(refs) + 1 : 0},
+                                      {m->body, m->body_len}},
+               4, m->digest);
+    free(refs);
+}
+
 static void on_created(void *ctx, const struct store_reply *reply);
+
+static void create(struct submit *s)
+{
+    if (*s->msg->idempotency)
+        fill_digest(s);
+    store_create(s->gw->store, s->msg, on_created, s);
+}
+
+static void on_spilled(void *ctx, enum err e, const struct fault *why)
+{
+    struct submit *s = ctx;
+
+    if (!e) {
+        create(s);
+        return;
+    }
+    s->gw->submits--;
+    request_fail_why(s->request, why);
+}
 
 static void submit_end(struct request *r)
 {
     struct submit *s = request_state(r);
     struct fault   why;
-    enum err       e;
+    enum err       e = finish_input(s, &why);
 
-    e = finish_input(s, &why);
-    if (!e)
-        e = args_complete(s->kind, &s->args, &why);
-    if (!e)
-        e = check_limits(s, &why);
     if (!e)
         e = make_message(s, &why);
     if (e) {
+        spill_drop(s->spill);
         request_fail_why(r, &why);
         return;
     }
     s->gw->submits++;
-    store_create(s->gw->store, s->msg, on_created, s);
+    if (spill_count(s->spill))
+        spill_seal(s->spill, NULL, on_spilled, s);
+    else
+        create(s);
 }
 
 /* ---- create, publish, accept ---------------------------------------------- */
@@ -291,6 +232,7 @@ static void submit_end(struct request *r)
 static void submit_fail(struct submit *s, enum err err, const char *detail)
 {
     s->gw->submits--;
+    spill_drop(s->spill);
     request_fail(s->request, err, detail);
 }
 
@@ -306,6 +248,7 @@ static void submit_answer(struct submit *s, const char *state)
     buf_printf(&body, "\"links\":{\"self\":\"/jobs/%s\",\"result\":\"/jobs/%s/result\"}}\n", m->id, m->id);
     memcpy(path, "/jobs/", 6);
     memcpy(path + 6, m->id, JOB_ID_BYTES);
+    spill_drop(s->spill); /* an earlier request's job has its own */
     request_add_header(s->request, "Location", path);
     s->gw->submits--;
     request_answer(s->request, 202, "application/json", &body);
@@ -318,6 +261,7 @@ static void on_held(void *ctx, const struct store_reply *reply)
     switch (reply->answer) {
     case STORE_OK:
         s->is_held = true;
+        spill_keep(s->spill);
         series_add(s->gw->accepted[s->kind_id], 1);
         series_add(s->gw->held[s->kind_id], 1);
         relay_kick(s->gw->relay);
@@ -330,6 +274,7 @@ static void on_held(void *ctx, const struct store_reply *reply)
         submit_fail(s, ERR_BROKER_DOWN, "the broker did not confirm in time");
         return;
     default:
+        spill_keep(s->spill);
         submit_fail(s, ERR_UNKNOWN_OUTCOME, "the broker did not confirm, and the store stopped answering");
     }
 }
@@ -355,6 +300,8 @@ static void on_published(void *ctx, enum broker_outcome outcome)
 {
     struct submit *s = ctx;
 
+    if (outcome == BROKER_CONFIRMED || outcome == BROKER_UNKNOWN)
+        spill_keep(s->spill); /* a worker may have the message already */
     if (outcome == BROKER_CONFIRMED)
         store_accept(s->gw->store, s->msg, on_accepted, s);
     else
@@ -404,11 +351,10 @@ static void submit_gone(struct request *r)
 {
     struct submit *s = request_state(r);
 
-    if (s->intake_ctx)
-        s->intake->abort(s->intake_ctx);
-    if (s->form)
-        form_free(s->form);
-    buf_free(&s->input);
+    body_free(s->body);
+    spill_free(s->spill);
+    buf_free(&s->input.body);
+    buf_free(&s->input.refs);
     msg_free(s->msg);
     free(s);
 }

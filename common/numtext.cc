@@ -65,3 +65,13 @@ size_t numtext_print(double value, char out[NUMTEXT_BYTES])
 {
     return static_cast<size_t>(std::to_chars(out, out + NUMTEXT_BYTES, value).ptr - out);
 }
+
+size_t numtext_print_f32(float value, char out[NUMTEXT_BYTES])
+{
+    return static_cast<size_t>(std::to_chars(out, out + NUMTEXT_BYTES, value).ptr - out);
+}
+
+size_t numtext_print_int(int64_t value, char out[NUMTEXT_BYTES])
+{
+    return static_cast<size_t>(std::to_chars(out, out + NUMTEXT_BYTES, value).ptr - out);
+}

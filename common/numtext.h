@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* numtext.h - float64 from and to text: a C face on std::from_chars/to_chars,
+/* numtext.h - numbers from and to text: a C face on std::from_chars/to_chars,
  * which are exact, independent of the locale, and the fastest at hand. */
 #ifndef MILLRACE_NUMTEXT_H
 #define MILLRACE_NUMTEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,6 +27,8 @@ const char *numtext_scan(const char *text, const char *end, double *out);
 
 /* Prints the shortest text that reads back as the same finite number; returns its length, no NUL. */
 size_t numtext_print(double value, char out[NUMTEXT_BYTES]);
+size_t numtext_print_f32(float value, char out[NUMTEXT_BYTES]); /* as the same float32 */
+size_t numtext_print_int(int64_t value, char out[NUMTEXT_BYTES]);
 
 #ifdef __cplusplus
 }

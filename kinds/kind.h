@@ -40,7 +40,7 @@ struct args {
 /* What one installation takes; from its settings. */
 struct limits {
     size_t   inline_max; /* bytes of an input or result that travels in message and record */
-    int64_t  side_max;   /* rows or columns of a matrix */
+    int64_t  side_max;   /* rows or columns of a matrix; 0, here and below: no limit */
     uint64_t result_max; /* bytes of a result */
     uint64_t upload_max; /* bytes of one body */
     bool     has_blobs;  /* false: what is beyond inline_max is refused */

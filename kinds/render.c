@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum err raw_bytes(const void *raw, size_t len, struct buf *out, struct fault *why)
+static enum err refuse_window(const char *rows, const char *cols, struct fault *why)
 {
-    (void)why;
-    buf_append(out, raw, len);
-    return ERR_OK;
+    if (!rows && !cols)
+        return ERR_OK;
+    return fault_set(why, ERR_PARAM, "this result has no rows and columns to choose from");
 }
 
 enum err render_open_whole(const struct result_face *face, const char *rows, const char *cols, render_whole *render,
@@ -18,10 +18,10 @@ enum err render_open_whole(const struct result_face *face, const char *rows, con
     size_t      len = (size_t)face->size(face->ctx, 0);
     struct buf *made;
     void       *raw;
-    enum err    e;
+    enum err    e = refuse_window(rows, cols, why);
 
-    if (rows || cols)
-        return fault_set(why, ERR_PARAM, "this result has no rows and columns to choose from");
+    if (e)
+        return e;
     made = xcalloc(1, sizeof *made);
     raw = xmalloc(len ? len : 1);
     if (!face->read(face->ctx, 0, 0, raw, len))
@@ -36,12 +36,6 @@ enum err render_open_whole(const struct result_face *face, const char *rows, con
     *size = made->len;
     *stream = made;
     return ERR_OK;
-}
-
-enum err render_open_raw(const struct result_face *face, const char *rows, const char *cols, void **stream,
-                         uint64_t *size, struct fault *why)
-{
-    return render_open_whole(face, rows, cols, raw_bytes, stream, size, why);
 }
 
 int64_t render_read_whole(void *stream, uint64_t offset, char *out, size_t len, struct fault *why)
@@ -60,3 +54,31 @@ void render_close_whole(void *stream)
     buf_free(stream);
     free(stream);
 }
+
+/* The face itself is the stream. */
+enum err render_open_raw(const struct result_face *face, const char *rows, const char *cols, void **stream,
+                         uint64_t *size, struct fault *why)
+{
+    enum err e = refuse_window(rows, cols, why);
+
+    if (e)
+        return e;
+    *size = face->size(face->ctx, 0);
+    *stream = (void *)face;
+    return ERR_OK;
+}
+
+int64_t render_read_raw(void *stream, uint64_t offset, char *out, size_t len, struct fault *why)
+{
+    const struct result_face *face = stream;
+    uint64_t                  size = face->size(face->ctx, 0), left = offset < size ? size - offset : 0;
+
+    len = len < left ? len : (size_t)left;
+    if (len && !face->read(face->ctx, 0, offset, out, len)) {
+        fault_set(why, ERR_RESULT_GONE, "the result's bytes cannot be read");
+        return -1;
+    }
+    return (int64_t)len;
+}
+
+void render_close_raw(void *stream) { (void)stream; }

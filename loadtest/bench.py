@@ -14,7 +14,8 @@ import rig  # noqa: E402
 from fleet.folder import Refused  # noqa: E402
 from report import Report, note  # noqa: E402
 
-BENCHES = ("floor", "submit", "endtoend", "latency", "memory", "start", "kernels")
+BENCHES = ("floor", "submit", "endtoend", "latency", "memory", "start", "kernels", "ingest", "product", "big", "tiles",
+           "output")
 
 
 class Options:

@@ -70,6 +70,12 @@ def memory_mb(pid):
     return {"rss_mb": sizes["Rss"], "pss_mb": sizes["Pss"], "peak_rss_mb": sizes["VmHWM"]}
 
 
+def reset_peak(pid):
+    """The peak begins again at what is resident now."""
+    with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
 class CpuMeter:
     """CPU-seconds by role. roles: {name: function that reads the seconds so far}."""
 

@@ -24,6 +24,9 @@ class Report:
     def median(self, what, field):
         return statistics.median(self._series[what][field])
 
+    def most(self, what, field):
+        return max(self._series[what][field])
+
     def ratio(self, name, value, floor, at_least=None, at_most=None):
         """A verdict on value / floor, which the issue bounds from one side."""
         self._verdict(name, value, floor, value / floor, value / floor, "ratio", at_least, at_most)

@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 import time
+import urllib.parse
 
 import measure
 
@@ -56,6 +57,7 @@ class Rig:
     def __init__(self, queue_type):
         self.queue_type = queue_type
         self.path = tempfile.mkdtemp(prefix="millrace-bench-")
+        self.blobs = os.path.join(self.path, "blobs")
         self._processes = []
         self._count = 0
         self.workers = []
@@ -102,7 +104,7 @@ class Rig:
         """A Program with the fleet's settings; it has a log of its own."""
         self._count += 1
         env = {**clean_environment(), "MILLRACE_AMQP_URL": self.amqp_url, "MILLRACE_REDIS_URL": self.redis_url,
-               "MILLRACE_QUEUE_TYPE": self.queue_type, "MILLRACE_LOG": "warn"}
+               "MILLRACE_QUEUE_TYPE": self.queue_type, "MILLRACE_BLOB_DIR": self.blobs, "MILLRACE_LOG": "warn"}
         env.update({f"MILLRACE_{key.upper()}": str(value) for key, value in settings.items()})
         log = self._folder.file("log", f"{name}-{self._count}.log")
         return Program(name, [built(name)], env, log)
@@ -112,9 +114,13 @@ class Rig:
         self.gateway = self._start(self.daemon("millrace-api", port=self.port, **settings))
         self._wait_daemon(self.gateway, lambda: is_ready(self.port))
 
-    def start_worker(self, slots, **settings):
+    def start_worker(self, slots, cpus=None, **settings):
+        """cpus: those it may run on ("0" or "0,1"), None: all."""
         ready = self._folder.file("ready", f"worker-{self._count}")
-        worker = self._start(self.daemon("millrace-worker", slots=slots, ready_file=ready, **settings))
+        program = self.daemon("millrace-worker", slots=slots, ready_file=ready, **settings)
+        if cpus:
+            program.argv[:0] = ["taskset", "--cpu-list", cpus]
+        worker = self._start(program)
         self.workers.append(worker)
         self._wait_daemon(worker, lambda: os.path.exists(ready) and len(measure.children(worker.pid)) >= slots)
         return worker
@@ -176,13 +182,25 @@ class Rig:
             raise Failed(f"{method} {path} was answered by {status}: {answer[:300]}")
         return json.loads(answer)["id"]
 
-    def wait_completed(self, job_id):
+    def record(self, job_id):
+        return json.loads(self.call("GET", f"/jobs/{job_id}")[1])
+
+    def wait_completed(self, job_id, seconds=60):
         """The record of a job that has ended well."""
-        _, answer = self.call("GET", f"/jobs/{job_id}?wait=60")
-        record = json.loads(answer)
-        if record.get("state") != "completed":
-            raise Failed(f"a job did not complete: {record}")
-        return record
+        deadline = time.monotonic() + seconds
+        while True:
+            left = max(0, deadline - time.monotonic())
+            _, answer = self.call("GET", f"/jobs/{job_id}?wait={min(50, int(left) + 1)}")
+            record = json.loads(answer)
+            if record.get("state") == "completed":
+                return record
+            if left == 0 or record.get("state") not in ("pending", "in-progress", "retrying"):
+                raise Failed(f"a job did not complete: {record}")
+
+    def submit_product(self, document, **params):
+        """The id of an accepted product, its operands as POST /matrix_multiplication takes them."""
+        path = "/matrix_multiplication" + ("?" + urllib.parse.urlencode(params) if params else "")
+        return self.submit("POST", path, json.dumps(document), {"Content-Type": "application/json"})
 
 
 def is_ready(port):

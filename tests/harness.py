@@ -255,6 +255,7 @@ class Fleet:
     def __init__(self, servers, folder, **env):
         self.servers = servers
         self.gateways, self.workers = [], []
+        self.blob_dir = os.path.join(str(folder), "blobs")  # of all of them, unless env says otherwise
         self._folder = str(folder)
         self._env = env
         self._started = 0
@@ -284,8 +285,9 @@ class Fleet:
         name = f"{name}-{self._started}"
         kept = {key: value for key, value in os.environ.items()
                 if not key.startswith(("MILLRACE_", "OPENBLAS_", "OMP_"))}
-        urls = {"MILLRACE_AMQP_URL": self.servers.amqp_url, "MILLRACE_REDIS_URL": self.servers.redis_url}
-        settings = {key: str(value) for key, value in {**urls, **self._env, **env}.items()}
+        shared = {"MILLRACE_AMQP_URL": self.servers.amqp_url, "MILLRACE_REDIS_URL": self.servers.redis_url,
+                  "MILLRACE_BLOB_DIR": self.blob_dir}
+        settings = {key: str(value) for key, value in {**shared, **self._env, **env}.items()}
         return Program(name, [os.path.join(BUILD, binary), *arguments], {**kept, **settings},
                        os.path.join(self._folder, f"{name}.log"))
 

@@ -19,6 +19,7 @@
 #include "common/log.h"
 
 #define BEAT_MS 1000
+#define WORKERS_MAX 10000 /* more slots would make no other tiles */
 
 struct histogram {
     int64_t buckets[METRICS_BUCKETS + 1];
@@ -27,7 +28,7 @@ struct histogram {
 
 struct numbers {
     struct histogram wait[KIND_COUNT], run[KIND_COUNT];
-    int64_t          dead;
+    int64_t          dead, unverified;
 };
 
 struct beat {
@@ -58,6 +59,8 @@ void beat_run(struct worker *w, int kind, double seconds) { observe(&w->beat->fr
 
 void beat_dead(struct worker *w) { w->beat->fresh.dead++; }
 
+void beat_unverified(struct worker *w) { w->beat->fresh.unverified++; }
+
 static void add_histogram(struct histogram *to, const struct histogram *from)
 {
     for (int i = 0; i <= METRICS_BUCKETS; i++)
@@ -72,6 +75,7 @@ static void add_numbers(struct numbers *to, const struct numbers *from)
         add_histogram(&to->run[i], &from->run[i]);
     }
     to->dead += from->dead;
+    to->unverified += from->unverified;
 }
 
 /* ---- a beat -------------------------------------------------------------------- */
@@ -87,6 +91,12 @@ static void write_histogram(struct buf *out, const char *what, const char *kind,
         buf_printf(out, "[\"%s:%s\",\"sum\",%.6f],", what, kind, h->sum);
 }
 
+static void write_count(struct buf *out, const char *what, int64_t count)
+{
+    if (count > 0)
+        buf_printf(out, "%s[\"%s\",\"count\",%" PRId64 "],", out->len ? "" : "[", what, count);
+}
+
 static void write_samples(const struct worker *w, const struct numbers *n, struct buf *out)
 {
     out->len = 0;
@@ -94,8 +104,8 @@ static void write_samples(const struct worker *w, const struct numbers *n, struc
         write_histogram(out, "wait", w->kind_names[i], &n->wait[i]);
         write_histogram(out, "run", w->kind_names[i], &n->run[i]);
     }
-    if (n->dead > 0)
-        buf_printf(out, "%s[\"dead\",\"count\",%" PRId64 "],", out->len ? "" : "[", n->dead);
+    write_count(out, "dead", n->dead);
+    write_count(out, "unverified", n->unverified);
     if (out->len > 0)
         out->data[out->len - 1] = ']'; /* was the last comma */
     buf_append(out, "", 1);
@@ -121,11 +131,14 @@ static void write_self(const struct worker *w, struct buf *out)
 
 static void on_told(void *ctx, const struct store_reply *reply)
 {
-    struct beat *b = ctx;
+    struct worker *w = ctx;
+    struct beat   *b = w->beat;
 
     b->is_asked = false;
     if (reply->answer != STORE_OK)
         add_numbers(&b->fresh, &b->told);
+    else if (reply->workers > 0)
+        w->share.slots = w->slot_count * (int)(reply->workers < WORKERS_MAX ? reply->workers : WORKERS_MAX);
     memset(&b->told, 0, sizeof b->told);
 }
 
@@ -141,7 +154,7 @@ void beat_tick(struct worker *w, int64_t now_ms)
     write_self(w, &b->json);
     write_samples(w, &b->told, &b->samples);
     b->is_asked = true;
-    store_beat(w->store, w->id, b->json.data, b->samples.data, on_told, b);
+    store_beat(w->store, w->id, b->json.data, b->samples.data, on_told, w);
 }
 
 /* ---- life ------------------------------------------------------------------------ */

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@
 #include "common/log.h"
 
 #define READY_DEADLINE_MS 10000
+#define MAPPINGS_PER_BLOB 2               /* both operands may lie in the same one */
 #define LOOK_JOBS 1000                    /* the size of a READY executor is looked at after so many jobs */
 #define LOOK_MS 10000                     /* or so long */
 #define GROWTH_BYTES (256 * 1024 * 1024L) /* more than this above the first look: it leaks */
@@ -108,14 +110,23 @@ union frame {
     struct frame_done  done;
 };
 
-static void take_frame(struct child *c, const union frame *frame, size_t len)
+static void take_ready(struct child *c, struct frame_ready *ready)
+{
+    struct rlimit space;
+
+    ready->kernel[sizeof ready->kernel - 1] = '\0';
+    c->state = CHILD_READY;
+    c->rss_first = rss_bytes(c->pid);
+    c->space = prlimit(c->pid, RLIMIT_AS, NULL, &space) == 0 ? space.rlim_cur : RLIM_INFINITY;
+    c->looked_ms = mono_ms();
+    log_event(LOG_DEBUG, "executor-ready", "pid=%d start_ms=%" PRId64, (int)c->pid, mono_ms() - c->start_ms);
+    c->events->ready(c->ctx, ready->kernel);
+}
+
+static void take_frame(struct child *c, union frame *frame, size_t len)
 {
     if (c->state == CHILD_STARTING && len == sizeof frame->ready && frame->type == FRAME_READY) {
-        c->state = CHILD_READY;
-        c->rss_first = rss_bytes(c->pid);
-        c->looked_ms = mono_ms();
-        log_event(LOG_DEBUG, "executor-ready", "pid=%d start_ms=%" PRId64, (int)c->pid, mono_ms() - c->start_ms);
-        c->events->ready(c->ctx);
+        take_ready(c, &frame->ready);
     } else if (c->state == CHILD_BUSY && len == sizeof frame->done && frame->type == FRAME_DONE) {
         c->state = CHILD_READY;
         c->failures = 0;
@@ -149,7 +160,29 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* ---- start ---------------------------------------------------------------- */
+/* ---- what it is told ---------------------------------------------------- */
+
+/* One frame with its descriptors, at most FRAME_FDS. Room in the socket is certain: one frame at a time. */
+static bool send_frame(struct child *c, const void *frame, size_t len, const int *fds, int fd_count)
+{
+    union {
+        struct cmsghdr header; /* for its alignment */
+        char           room[CMSG_SPACE(FRAME_FDS * sizeof(int))];
+    } control = {0};
+    size_t        fd_bytes = (size_t)fd_count * sizeof(int);
+    struct iovec  part = {(void *)frame, len};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
+
+    if (fd_count > 0) {
+        m.msg_control = control.room;
+        m.msg_controllen = CMSG_SPACE(fd_bytes);
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(fd_bytes);
+        memcpy(CMSG_DATA(&control.header), fds, fd_bytes);
+    }
+    return sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
+}
 
 /* The first frame and the shared memory lie in the socket before the process exists. */
 static bool send_hello(struct child *c)
@@ -158,27 +191,18 @@ static bool send_hello(struct child *c)
                                 .threads = (uint32_t)c->config->threads,
                                 .inline_max = c->config->inline_max,
                                 .memory_max = c->config->memory_max};
-    union {
-        struct cmsghdr header; /* for its alignment */
-        char           room[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec  part = {&hello, sizeof hello};
-    struct msghdr m = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
 
-    control.header.cmsg_level = SOL_SOCKET;
-    control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(&control.header), &c->memfd, sizeof(int));
-    return sendmsg(c->fd, &m, MSG_NOSIGNAL) == (ssize_t)sizeof hello;
+    return send_frame(c, &hello, sizeof hello, &c->memfd, 1);
 }
+
+/* ---- start ---------------------------------------------------------------- */
 
 /* posix_spawn with the executor's descriptors, signals and environment; 0 or an errno. */
 static int spawn(struct child *c, int theirs)
 {
     char                       threads[48];
     char                      *argv[] = {(char *)c->config->path, NULL};
-    char                      *environment[PASSED_COUNT + 2];
+    char                      *environment[PASSED_COUNT + 3];
     char                      *owned[PASSED_COUNT];
     int                        count = 0, error;
     sigset_t                   none, all;
@@ -194,7 +218,8 @@ static int spawn(struct child *c, int theirs)
     }
     snprintf(threads, sizeof threads, "OPENBLAS_NUM_THREADS=%d", c->config->threads);
     environment[count] = threads;
-    environment[count + 1] = NULL;
+    environment[count + 1] = c->config->kernel[0] ? (char *)c->config->kernel : NULL;
+    environment[count + 2] = NULL;
 
     sigemptyset(&none);
     sigfillset(&all);
@@ -276,19 +301,58 @@ bool child_is_held_back(const struct child *c, int64_t now_ms)
 
 /* ---- jobs ----------------------------------------------------------------- */
 
-void child_run(struct child *c, enum kind_id kind, const struct args *args, const void *input, size_t input_len,
-               int64_t limit_s)
+static bool set_limit(struct child *c, __rlimit_resource_t resource, uint64_t value)
+{
+    struct rlimit now;
+
+    if (prlimit(c->pid, resource, NULL, &now) != 0)
+        return false;
+    now.rlim_cur = value < now.rlim_max ? value : now.rlim_max;
+    return prlimit(c->pid, resource, &now, NULL) == 0;
+}
+
+/* What the jail leaves an executor does for inline jobs. One with blobs maps its operands, which costs addresses,
+ * and writes a file; the limits are lent to it for the job, from out here, for it cannot change them itself. */
+static bool lend_limits(struct child *c, const struct child_job *job)
+{
+    bool     is_lent = job->blob_count > 0 || job->output_fd >= 0;
+    uint64_t mapped = 0;
+
+    if (!is_lent && !c->is_lent)
+        return true;
+    c->is_lent = is_lent;
+    for (int i = 0; i < job->blob_count; i++)
+        mapped += MAPPINGS_PER_BLOB * frame_room(job->blob_bytes[i]);
+    return set_limit(c, RLIMIT_FSIZE, job->output_fd >= 0 ? job->output_max : 0) &&
+           (c->space == RLIM_INFINITY || set_limit(c, RLIMIT_AS, c->space + mapped));
+}
+
+void child_run(struct child *c, const struct child_job *job)
 {
     struct frame_shared *shared = c->shared;
-    struct frame_job     job = {.type = FRAME_JOB, .kind = (uint32_t)kind, .input_len = input_len, .args = *args};
+    int                  fds[FRAME_FDS], fd_count = 0;
+    struct frame_job     frame = {.type = FRAME_JOB,
+                                  .kind = (uint32_t)job->kind,
+                                  .input_len = job->input_len,
+                                  .blob_count = (uint32_t)job->blob_count,
+                                  .has_output = job->output_fd >= 0,
+                                  .output_max = job->output_max,
+                                  .args = *job->args};
 
+    for (; fd_count < job->blob_count; fd_count++) {
+        frame.blob_bytes[fd_count] = job->blob_bytes[fd_count];
+        fds[fd_count] = job->blob_fds[fd_count];
+    }
+    if (job->output_fd >= 0)
+        fds[fd_count++] = job->output_fd;
+    strcpy(frame.refs, job->refs);
     atomic_store_explicit(&shared->progress, 0, memory_order_relaxed);
-    if (input_len > 0)
-        memcpy((char *)c->shared + frame_input_at(), input, input_len);
+    if (job->input_len > 0)
+        memcpy((char *)c->shared + frame_input_at(), job->input, job->input_len);
     c->state = CHILD_BUSY;
-    c->limit_s = limit_s;
-    /* Room is certain: one frame at a time. An executor that is gone is noticed by its end. */
-    if (send(c->fd, &job, sizeof job, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof job)
+    c->limit_s = job->limit_s;
+    /* An executor that is gone is noticed by its end. */
+    if (!lend_limits(c, job) || !send_frame(c, &frame, sizeof frame, fds, fd_count))
         kill(c->pid, SIGKILL);
 }
 

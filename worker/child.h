@@ -27,15 +27,31 @@ enum child_state { CHILD_ABSENT, CHILD_STARTING, CHILD_READY, CHILD_BUSY, CHILD_
 struct child_config {
     uv_loop_t  *loop;
     const char *path;       /* of the program */
+    const char *kernel;     /* "NAME=VALUE" for its environment, by which the matrix library takes a kernel; "": none */
     int         threads;    /* CPUs per task */
     uint64_t    inline_max; /* bytes of largest input */
     uint64_t    memory_max;
     int64_t     recycle_jobs;
 };
 
+/* What an executor is to compute. Borrowed for the call. */
+struct child_job {
+    enum kind_id       kind;
+    const struct args *args;
+    const void        *input;
+    size_t             input_len; /* at most inline_max */
+    const char        *refs;      /* "" or JSON, shorter than MSG_REFS_BYTES */
+    int                blob_count;
+    const int         *blob_fds; /* read only */
+    const uint64_t    *blob_bytes;
+    int                output_fd;  /* of a file of output_max bytes; -1: the result goes to child_output */
+    uint64_t           output_max; /* 0 when there is none */
+    int64_t            limit_s;    /* for the sentence when it is over */
+};
+
 struct child_events {
-    void (*ready)(void *ctx);
-    /* The answer to the job; borrowed. The result, if any, lies at child_output. */
+    void (*ready)(void *ctx, const char *kernel); /* kernel: what the matrix library calls it */
+    /* The answer to the job; borrowed. The result, if any, lies at child_output or in the output file. */
     void (*done)(void *ctx, const struct frame_done *done);
     /* The executor is gone; why says what that means for a job it was at. restart_ms: until the next one starts. */
     void (*ended)(void *ctx, const struct fault *why, int64_t restart_ms);
@@ -57,6 +73,8 @@ struct child {
     int64_t                    limit_s;   /* of the job under way, for the sentence */
     int64_t                    jobs;      /* since the start */
     int64_t                    rss_first; /* bytes when it became ready */
+    uint64_t                   space;     /* its limit of addresses between jobs, bytes; UINT64_MAX: none */
+    bool                       is_lent;   /* its limits are those of a job with blobs */
     int64_t                    looked_ms, looked_jobs;
 };
 
@@ -73,9 +91,8 @@ void child_start(struct child *c, int64_t now_ms);
 /* Whether the next start is put off, after several abnormal ends. */
 bool child_is_held_back(const struct child *c, int64_t now_ms);
 
-/* Hands over a job; only while READY. input_len at most inline_max. */
-void child_run(struct child *c, enum kind_id kind, const struct args *args, const void *input, size_t input_len,
-               int64_t limit_s);
+/* Hands over a job; only while READY. */
+void child_run(struct child *c, const struct child_job *job);
 
 const void *child_output(const struct child *c);
 uint64_t    child_output_max(const struct child *c);

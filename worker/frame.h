@@ -10,7 +10,11 @@
  * The executor maps it, jails itself, and answers FRAME_READY. Then for each
  * job: the supervisor writes the inline input, sends struct frame_job with the
  * descriptors of the blobs (inputs in their order, then the output); the executor
- * computes and answers struct frame_done. Either end closing ends the other.
+ * computes, closes them, and answers struct frame_done. For such a job the
+ * supervisor has raised the executor's limits of addresses and of file size,
+ * which the jail set for inline jobs. Either end closing ends the other, and so
+ * does a frame that makes no sense, or that comes with another number of
+ * descriptors than it says.
  */
 #ifndef MILLRACE_FRAME_H
 #define MILLRACE_FRAME_H
@@ -23,6 +27,7 @@
 #include "kinds/kind.h"
 
 #define EXECUTOR_FD 3
+#define FRAME_FDS (INPUT_BLOBS_MAX + 1) /* descriptors that come with one frame, at most */
 
 enum frame_type { FRAME_HELLO = 1, FRAME_READY, FRAME_JOB, FRAME_DONE };
 

@@ -22,6 +22,9 @@
 #define TICK_MS 250      /* leases, limits, stalled steps: nothing here needs it finer */
 #define HANDBACK_MS 5000 /* the store answers or gives up within 3 s */
 #define LEAVE_MS 3500
+#define CACHE_SWEEP_MS (60 * 1000) /* where blobs come from a gateway: copies that nobody used are dropped */
+#define CACHE_KEEP_MS (60 * 60 * 1000)
+#define KEY_BYTES 512
 
 double worker_dice(struct worker *w) { return erand48(w->dice); }
 
@@ -81,6 +84,29 @@ void worker_stop(struct worker *w)
     }
 }
 
+/* ---- the kernel ------------------------------------------------------------------ */
+
+/* Trials take their time, and nothing else happens meanwhile: no slot has a job before its executor was ready. */
+bool worker_see_kernel(struct worker *w, const char *name)
+{
+    if (w->has_kernel)
+        return false;
+    w->has_kernel = true;
+    if (!kernel_is_doubtful(name)) {
+        log_event(LOG_INFO, "kernel", "name=\"%s\" reason=\"known to suit this CPU\"", name);
+        return false;
+    }
+    kernel_choose(w->child_config.path, name, kernel_class_of_cpu(), &w->kernel);
+    log_event(w->kernel.is_warning ? LOG_WARN : LOG_INFO, "kernel", "name=\"%s\" setting=%s reason=\"%s\"", name,
+              w->kernel.setting, w->kernel.sentence);
+    if (!w->kernel.setting[0])
+        return false;
+    w->child_config.kernel = w->kernel.setting;
+    for (int i = 0; i < w->slot_count; i++)
+        child_kill(&w->slots[i].child, KILL_RECYCLE);
+    return true;
+}
+
 /* ---- what comes in --------------------------------------------------------------- */
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -95,6 +121,22 @@ static void on_signal(uv_signal_t *handle, int number)
         child_reap(&w->slots[i].child, mono_ms());
 }
 
+static void on_swept(void *ctx, enum err e, const char *const *names, size_t count)
+{
+    (void)ctx, (void)names, (void)count;
+    if (e)
+        log_event(LOG_WARN, "cache-not-swept", "error=%s", err_code(e));
+}
+
+/* Of a shared directory a gateway keeps house. */
+static void sweep_cache(struct worker *w, int64_t now_ms)
+{
+    if (!w->blobs || !w->settings->blob_url[0] || now_ms < w->sweep_ms)
+        return;
+    w->sweep_ms = now_ms + CACHE_SWEEP_MS;
+    blob_sweep(w->blobs, CACHE_KEEP_MS, 0, on_swept, w);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct worker *w = timer->data;
@@ -104,6 +146,7 @@ static void on_tick(uv_timer_t *timer)
         slot_tick(&w->slots[i], now_ms);
     successor_tick(w);
     beat_tick(w, now_ms);
+    sweep_cache(w, now_ms);
     if (w->phase == PHASE_GRACE && now_ms >= w->phase_end_ms)
         hand_back(w);
     else if ((w->phase == PHASE_HANDBACK || w->phase == PHASE_LEAVING) && now_ms >= w->phase_end_ms)
@@ -220,6 +263,7 @@ static enum err open_slots(struct worker *w, const char *path, struct fault *why
     w->child_config = (struct child_config){
         .loop = w->loop,
         .path = path,
+        .kernel = "",
         .threads = cpus > w->slot_count ? cpus / w->slot_count : 1,
         .inline_max = (uint64_t)settings->inline_max,
         .memory_max = (uint64_t)settings->memory_max,
@@ -233,12 +277,45 @@ static enum err open_slots(struct worker *w, const char *path, struct fault *why
         s->worker = w;
         s->index = i;
         snprintf(s->owner, sizeof s->owner, "%s-%d", w->id, i);
-        if (child_open(&s->child, &w->child_config, &slot_child_events, s, why))
+        if (child_open(&s->child, &w->child_config, &attempt_child_events, s, why))
             return why->err;
     }
     for (int i = 0; i < w->slot_count; i++)
         child_start(&w->slots[i].child, mono_ms());
     return ERR_OK;
+}
+
+/* The bearer key: the file's first line. */
+static enum err read_key(const char *path, char key[KEY_BYTES], struct fault *why)
+{
+    FILE *f;
+
+    key[0] = '\0';
+    if (!path[0])
+        return ERR_OK;
+    f = fopen(path, "re");
+    if (!f || !fgets(key, KEY_BYTES, f))
+        key[0] = '\0';
+    if (f)
+        fclose(f);
+    key[strcspn(key, "\r\n")] = '\0';
+    return key[0] ? ERR_OK : fault_set(why, ERR_CONFIG, "%.160s: no key can be read from this file", path);
+}
+
+static enum err open_blobs(struct worker *w, struct fault *why)
+{
+    const struct settings *settings = w->settings;
+    char                   key[KEY_BYTES];
+    struct blob_config     config = {.dir = settings->blob_dir, .url = settings->blob_url, .key = key};
+    enum err               e;
+
+    w->share = (struct share){.memory_bytes = (uint64_t)settings->memory_max, .slots = w->slot_count};
+    if (!settings->blob_dir[0] && settings->blob_url[0])
+        return fault_set(why, ERR_CONFIG, "MILLRACE_BLOB_URL needs a directory as its cache: set MILLRACE_BLOB_DIR");
+    if (!settings->blob_dir[0])
+        return ERR_OK;
+    e = read_key(settings->blob_key_file, key, why);
+    return e ? e : blob_store_open(w->loop, &config, &w->blobs, why);
 }
 
 static enum err connect_store(struct worker *w, struct fault *why)
@@ -302,6 +379,9 @@ static enum err start(struct worker *w, const char *path, struct fault *why)
     e = open_slots(w, path, why);
     if (e)
         return e;
+    e = open_blobs(w, why);
+    if (e)
+        return e;
     e = connect_store(w, why);
     if (e)
         return e;
@@ -322,10 +402,14 @@ static void stop(struct worker *w)
     broker_stop(w->broker);
     store_close(w->store);
     for (int i = 0; w->slots && i < w->slot_count; i++) {
-        if (w->slots[i].child.config)
-            child_close(&w->slots[i].child);
-        delivery_free(w->slots[i].delivery);
+        struct slot *s = &w->slots[i];
+        if (s->child.config)
+            child_close(&s->child);
+        goods_drop(&s->goods);
+        order_free(&s->order);
+        delivery_free(s->delivery);
     }
+    blob_store_close(w->blobs);
     successor_free_all(w);
     beat_close(w);
     uv_walk(w->loop, close_handle, NULL);

@@ -2,6 +2,12 @@
 /* order.c - see the header. */
 #include "worker/order.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/frame.h"
+
 /* The job's own limit or the usual one, neither above the largest. */
 static int64_t limit_s_of(const struct settings *settings, const struct kind_spec *kind, const struct args *args)
 {
@@ -12,28 +18,108 @@ static int64_t limit_s_of(const struct settings *settings, const struct kind_spe
     return limit_s < settings->timeout_max_s ? limit_s : settings->timeout_max_s;
 }
 
-enum err order_read(const struct settings *settings, const struct kind_spec *kind, const struct delivery *d,
-                    struct order *out, struct fault *why)
+static bool has_blobs(const struct settings *settings) { return settings->blob_dir[0] != '\0'; }
+
+static enum err read_params(const struct kind_spec *kind, const struct msg *m, struct order *out, struct fault *why)
+{
+    enum err e;
+
+    args_init(&out->args);
+    e = args_from_json(kind, m->params, &out->args, why);
+    return e ? e : args_complete(kind, &out->args, why);
+}
+
+/* The names that refs has, none of which may lead anywhere but to a blob. */
+static enum err read_blobs(const char *refs, struct order *out, struct fault *why)
+{
+    char    *names[INPUT_BLOBS_MAX];
+    int      count = strlen(refs) < MSG_REFS_BYTES ? input_blobs(refs, names) : -1;
+    enum err e = ERR_OK;
+
+    if (count < 0)
+        return fault_set(why, ERR_UNDECODABLE, "the header input is no JSON that names up to %d blobs",
+                         INPUT_BLOBS_MAX);
+    for (int i = 0; i < count; i++) {
+        if (!e && !blob_name_is_valid(names[i]))
+            e = fault_set(why, ERR_UNDECODABLE, "'%.64s' in the header input is no name of a blob", names[i]);
+        if (!e)
+            snprintf(out->blobs[i], sizeof out->blobs[i], "%s", names[i]);
+        free(names[i]);
+    }
+    out->blob_count = count;
+    return e;
+}
+
+/* A worker that was set up without blobs in a fleet that has them: another one may be able to. */
+static enum err refuse_blobs(const struct settings *settings, struct fault *why)
+{
+    return has_blobs(settings) ? ERR_OK
+                               : fault_set(why, ERR_IO,
+                                           "the job needs blobs, and this worker has no directory for them: set "
+                                           "MILLRACE_BLOB_DIR");
+}
+
+/* Whether, and into what, the job falls. A member is computed as it is. */
+static void cut(const struct share *share, const struct kind_spec *kind, const struct delivery *d,
+                const struct input *in, struct order *out)
+{
+    struct args before = out->args;
+
+    out->member_count = 1;
+    if (!kind->split || d->msg->parent[0])
+        return;
+    out->member_count = kind->split(&out->args, in, share, &out->layout);
+    out->is_recut = memcmp(&before, &out->args, sizeof before) != 0;
+    buf_append(&out->layout, "", 1);
+}
+
+enum err order_read(const struct settings *settings, const struct share *share, const struct kind_spec *kind,
+                    const struct delivery *d, struct order *out, struct fault *why)
 {
     const struct limits limits = {.inline_max = (size_t)settings->inline_max,
                                   .side_max = settings->side_max,
-                                  .result_max = (uint64_t)settings->result_max};
+                                  .result_max = (uint64_t)settings->result_max,
+                                  .has_blobs = has_blobs(settings)};
+    const struct input  in = {d->msg->body, d->msg->body_len, d->msg->refs};
+    bool                is_member = d->msg->parent[0] != '\0';
     enum err            e;
 
-    out->is_undecodable = true; /* until it proves to be readable */
+    *out = (struct order){.is_undecodable = true}; /* until it proves to be readable */
     if (d->bad.err)
         return fault_set(why, ERR_UNDECODABLE, "%s", d->bad.detail);
-    args_init(&out->args);
-    e = args_from_json(kind, d->msg->params, &out->args, why);
+    e = read_params(kind, d->msg, out, why);
     if (!e)
-        e = args_complete(kind, &out->args, why);
+        e = read_blobs(in.refs, out, why);
     if (e)
         return e;
     out->is_undecodable = false;
-    if (d->msg->body_len > limits.inline_max)
-        return fault_set(why, ERR_BODY, "the input has %zu bytes; this worker takes %zu", d->msg->body_len,
+    if (in.body_len > limits.inline_max)
+        return fault_set(why, ERR_BODY, "the input has %zu bytes; this worker takes %zu", in.body_len,
                          limits.inline_max);
+    if (out->blob_count > 0 || is_member)
+        e = refuse_blobs(settings, why);
+    if (!e)
+        e = kind->check(&out->args, &in, &limits, &out->result_max, why);
+    if (e)
+        return e;
     out->limit_s = limit_s_of(settings, kind, &out->args);
-    return kind->check(&out->args, &(struct input){d->msg->body, d->msg->body_len, d->msg->refs}, &limits,
-                       &out->result_max, why);
+    out->is_blob = is_member || out->result_max > frame_output_max(limits.inline_max);
+    cut(share, kind, d, &in, out);
+    return out->is_blob || out->member_count > 1 ? refuse_blobs(settings, why) : ERR_OK;
 }
+
+void order_params(const struct order *o, const struct kind_spec *kind, struct buf *out)
+{
+    args_to_json(kind, &o->args, out);
+    buf_append(out, "", 1);
+}
+
+void order_member_params(const struct order *o, const struct kind_spec *kind, struct buf *out)
+{
+    args_to_json(kind, &o->args, out);
+    out->len--; /* the brace; what fixes the cut stands before it */
+    buf_printf(out, ",\"%s\":@MEMBER@}", kind_param(kind, kind->member_param)->name);
+    buf_append(out, "", 1);
+}
+
+void order_free(struct order *o) { buf_free(&o->layout); }

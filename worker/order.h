@@ -1,26 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* order.h - what a message asks an executor for, checked anew: whoever can
- * publish to a work queue may have made it, not only the gateway. */
+/* order.h - what a message asks for, checked anew: whoever can publish to a
+ * work queue may have made it, not only the gateway.
+ */
 #ifndef MILLRACE_ORDER_H
 #define MILLRACE_ORDER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/blob/blob.h"
 #include "common/broker/broker.h"
 #include "common/config.h"
 #include "kinds/kind.h"
 
 struct order {
-    struct args args;           /* complete */
-    uint64_t    result_max;     /* upper bound of the result's bytes */
+    struct args args;           /* complete; those that fix the cut too, when there are members */
+    uint64_t    result_max;     /* upper bound of the result's bytes; of a blob: its size */
+    bool        is_blob;        /* the result goes into a blob */
     int64_t     limit_s;        /* the attempt's time limit */
     bool        is_undecodable; /* refused as a message, not as a job: a copy belongs into the dead queue */
+    int         blob_count;     /* of the input */
+    char        blobs[INPUT_BLOBS_MAX][BLOB_NAME_BYTES];
+    int64_t     member_count; /* > 1: the job falls into so many members, and is not computed itself */
+    bool        is_recut;     /* the message did not say how it is cut; the args do now */
+    struct buf  layout;       /* owned: how their results make one; text with its NUL */
 };
 
-/* Reads a delivery from the queue of this kind. Refuses with a permanent error and why; then only is_undecodable of
- * out is set. */
-enum err order_read(const struct settings *settings, const struct kind_spec *kind, const struct delivery *d,
-                    struct order *out, struct fault *why) MUST_CHECK;
+/* Reads a delivery from the queue of this kind. Refuses with an error that ends an attempt, and why; then only
+ * is_undecodable of out is set. order_free releases what is inside, in either case. */
+enum err order_read(const struct settings *settings, const struct share *share, const struct kind_spec *kind,
+                    const struct delivery *d, struct order *out, struct fault *why) MUST_CHECK;
+
+/* The params of the message from now on, and those of its members ("@MEMBER@" where the number goes). Appended,
+ * with a NUL. */
+void order_params(const struct order *o, const struct kind_spec *kind, struct buf *out);
+void order_member_params(const struct order *o, const struct kind_spec *kind, struct buf *out);
+
+void order_free(struct order *o);
 
 #endif

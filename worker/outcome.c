@@ -3,6 +3,7 @@
 #include "worker/outcome.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,14 +62,37 @@ void outcome_of_end(int status, enum kill_reason reason, int64_t limit_s, struct
         fault_set(why, ERR_EXECUTOR, "the executor exited with status %d", WEXITSTATUS(status));
 }
 
-enum err outcome_of_done(const struct frame_done *done, uint64_t result_max, struct fault *why)
+static bool is_checksum(const char sum[CHECKSUM_BYTES])
 {
-    if (done->err == ERR_OK) {
-        if (done->output_len <= result_max)
-            return ERR_OK;
-        return fault_set(why, ERR_INTERNAL, "the result has %" PRIu64 " bytes where at most %" PRIu64 " can be",
-                         done->output_len, result_max);
-    }
+    return strnlen(sum, CHECKSUM_BYTES) == CHECKSUM_BYTES - 1 && strspn(sum, "0123456789abcdef") == CHECKSUM_BYTES - 1;
+}
+
+static bool is_object_or_empty(const char verified[VERIFIED_BYTES])
+{
+    size_t  len = strnlen(verified, VERIFIED_BYTES);
+    json_t *doc = len > 0 && len < VERIFIED_BYTES ? json_loads(verified, 0, NULL) : NULL;
+    bool    is_object = json_is_object(doc);
+
+    json_decref(doc);
+    return len == 0 || is_object;
+}
+
+static enum err judge_result(const struct frame_done *done, uint64_t result_max, bool is_file, struct fault *why)
+{
+    if (done->output_len > result_max || (is_file && done->output_len < result_max))
+        return fault_set(why, ERR_INTERNAL, "the result has %" PRIu64 " bytes where %s%" PRIu64 " can be",
+                         done->output_len, is_file ? "just " : "at most ", result_max);
+    if (is_file && !is_checksum(done->sum))
+        return fault_set(why, ERR_INTERNAL, "the executor wrote a result without its checksum");
+    if (!is_object_or_empty(done->verified))
+        return fault_set(why, ERR_INTERNAL, "the executor says how it checked its result, but not in JSON");
+    return ERR_OK;
+}
+
+enum err outcome_of_done(const struct frame_done *done, uint64_t result_max, bool is_file, struct fault *why)
+{
+    if (done->err == ERR_OK)
+        return judge_result(done, result_max, is_file, why);
     if (done->err >= ERR_COUNT || err_class((enum err)done->err) == ERR_CLASS_NONE)
         return fault_set(why, ERR_INTERNAL, "the executor answered with error %" PRIu32 ", which ends no attempt",
                          done->err);

@@ -33,8 +33,11 @@ bool outcome_is_abnormal(enum kill_reason reason);
 void outcome_of_end(int status, enum kill_reason reason, int64_t limit_s, struct fault *why);
 
 /* Judges an answer, trusting nothing in it: ERR_OK when output_len bytes are
- * the result, else why. result_max: upper bound by the kind and the room. */
-enum err outcome_of_done(const struct frame_done *done, uint64_t result_max, struct fault *why);
+ * the result, and sum (of a file's bytes) and verified (JSON or "") may be used;
+ * else why. result_max: upper bound by the kind and the room; is_file: the result
+ * is a file of just so many bytes. */
+enum err outcome_of_done(const struct frame_done *done, uint64_t result_max, bool is_file,
+                         struct fault *why) MUST_CHECK;
 
 /* The delay rung after a failure of this class; errors: transient ones before
  * this. dice in [0, 1). Permanent failures do not come back: 0. */

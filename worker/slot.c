@@ -1,35 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* slot.c - the life of one attempt, from the delivery to the ack.
+/* slot.c - the way of one message, from its delivery to its ack.
  *
- *   FREE -> AWAIT -> CLAIM -> RUN -> FINISH ----------> ACK -> FREE
- *                     |  |     |  \-> FAIL -+---------/  |
- *                    ASK |    DRAIN         +-> COPY ----+  a successor is confirmed first
- *                        +-> COPY, ACK   |  +-> BURY ----+
- *                                     RETURN -> FREE        the message goes back to its queue
+ *   FREE -> AWAIT -> CLAIM -> FETCH, RUN, SEAL -> FINISH --> ACK -> FREE
+ *                     |  |     | | |  \-> FAIL -+------/     |
+ *                    ASK |     | |DRAIN         |           |
+ *                        |     | |  |           +-> COPY ---+  a successor is confirmed first
+ *                        |     | |  |           +-> BURY ---+
+ *                        |     | \-LIST, SPLIT -+-> COPY ---+
+ *                        +-> COPY, ACK
+ *                                   RETURN -> FREE             the message goes back to its queue
  *
- * A step starts something and waits, or names the next one. The store's
- * answers choose the way by one table. What guards all of it: a message is
- * acked only in ACK, and ACK is reached only when the store said that the job
- * has ended, or when a successor of the message is confirmed. While the store
- * or the broker is away a step stalls: result and message are held, and the
- * step is done again when they are back.
+ * A step starts something and waits, or names the next one; those that do the
+ * job's work are in attempt.c. The store's answers choose the way by one table.
+ * What guards all of it: a message is acked only in ACK, and ACK is reached only
+ * when the store said that the job has ended, or when a successor of the message
+ * is confirmed. While the store or the broker is away a step stalls: result and
+ * message are held, and the step is done again when they are back.
  */
 #include "worker/worker.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/retry.h"
-#include "worker/order.h"
-#include "worker/outcome.h"
 
 #define ASK_MS 400   /* between the two questions about an owner that may have lost its message */
 #define STALL_MS 250 /* a stalled step is tried again after so long, or when things come up */
-#define RENEW_MS 1000
-
-static void slot_go(struct slot *s, enum step step);
 
 /* ---- waiting ---------------------------------------------------------------- */
 
@@ -51,13 +50,18 @@ static const struct move {
     enum log_level    level;
     const char       *event; /* NULL: not worth a line */
 } moves[] = {
-    {STEP_CLAIM, STORE_RUN, STEP_RUN, LOG_DEBUG, NULL},
-    {STEP_CLAIM, STORE_MINE, STEP_RUN, LOG_INFO, "job-claimed-twice"}, /* the first answer was lost */
+    {STEP_CLAIM, STORE_RUN, STEP_FETCH, LOG_DEBUG, NULL},
+    {STEP_CLAIM, STORE_MINE, STEP_FETCH, LOG_INFO, "job-claimed-twice"}, /* the first answer was lost */
     {STEP_CLAIM, STORE_ASK, STEP_ASK, LOG_INFO, NULL},
     {STEP_CLAIM, STORE_LATER, STEP_COPY, LOG_INFO, "job-not-due"},
     {STEP_CLAIM, STORE_HELD, STEP_COPY, LOG_INFO, "job-held"},
     {STEP_CLAIM, STORE_TERMINAL, STEP_ACK, LOG_INFO, "job-ended-before"},
     {STEP_CLAIM, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
+    {STEP_SPLIT, STORE_RETRYING, STEP_COPY, LOG_DEBUG, "job-split"},
+    {STEP_SPLIT, STORE_OK, STEP_ACK, LOG_INFO, "job-ended-by-members"},
+    {STEP_SPLIT, STORE_STALE, STEP_AWAIT, LOG_WARN, "job-taken-over"},
+    {STEP_SPLIT, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled"},
+    {STEP_SPLIT, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
     {STEP_FINISH, STORE_OK, STEP_ACK, LOG_DEBUG, "job-completed"},
     {STEP_FINISH, STORE_STALE, STEP_AWAIT, LOG_WARN, "job-taken-over"},
     {STEP_FINISH, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled"},
@@ -75,8 +79,6 @@ static const struct move {
 };
 #define MOVE_COUNT (sizeof moves / sizeof *moves)
 
-static const struct kind_spec *kind_of(const struct slot *s) { return s->worker->kinds[s->delivery->kind]; }
-
 static void log_move(const struct slot *s, const struct move *move)
 {
     bool has_fault = s->step == STEP_FAIL;
@@ -85,7 +87,7 @@ static void log_move(const struct slot *s, const struct move *move)
         return;
     log_event(move->level, move->event,
               "job=%s kind=%s attempt=%" PRId64 " slot=%d wait_ms=%" PRId64 " run_ms=%" PRId64 "%s%s%s%s%s",
-              s->delivery->msg->id, kind_of(s)->name, s->lease.attempt, s->index, s->wait_ms,
+              s->delivery->msg->id, attempt_kind(s)->name, s->lease.attempt, s->index, s->wait_ms,
               s->claimed_ms ? mono_ms() - s->claimed_ms : 0, has_fault ? " error=" : "",
               has_fault ? err_code(s->fault.err) : "", has_fault ? " detail=\"" : "", has_fault ? s->fault.detail : "",
               has_fault ? "\"" : "");
@@ -112,6 +114,12 @@ static void on_answer(void *ctx, const struct store_reply *reply)
     case STORE_HELD:
         s->rung = retry_rung_within(reply->wait_ms);
         break;
+    case STORE_RETRYING:
+        if (s->step == STEP_SPLIT) {
+            s->rung = retry_rung_within(reply->wait_ms);
+            s->claimed_ms = 0; /* the job is its members' from here */
+        }
+        break;
     case STORE_STALE:
         s->claimed_ms = 0;
         break; /* from here it is a delivery like any other */
@@ -124,36 +132,6 @@ static void on_answer(void *ctx, const struct store_reply *reply)
     slot_go(s, move->next);
 }
 
-/* ---- renew ------------------------------------------------------------------ */
-
-static void on_renewed(void *ctx, const struct store_reply *reply)
-{
-    struct slot *s = ctx;
-
-    s->is_renewing = false;
-    if (s->step != STEP_RUN || s->worker->phase == PHASE_ENDED)
-        return; /* settling: that answer will say the same */
-    if (reply->answer == STORE_STALE) {
-        log_event(LOG_WARN, "job-taken-over", "job=%s attempt=%" PRId64, s->delivery->msg->id, s->lease.attempt);
-        child_kill(&s->child, KILL_JOB);
-        s->claimed_ms = 0;
-        slot_go(s, STEP_AWAIT);
-    } else if (reply->answer == STORE_CANCELLED ||
-               (reply->answer == STORE_GONE && reply->epoch == s->lease.claim_epoch)) {
-        log_event(LOG_INFO, "job-cancelled", "job=%s kind=%s attempt=%" PRId64 " run_ms=%" PRId64, s->delivery->msg->id,
-                  kind_of(s)->name, s->lease.attempt, mono_ms() - s->claimed_ms);
-        child_kill(&s->child, KILL_JOB);
-        slot_go(s, STEP_ACK);
-    }
-}
-
-static void renew(struct slot *s, int64_t now_ms)
-{
-    s->renewed_ms = now_ms;
-    s->is_renewing = true;
-    store_renew(s->worker->store, &s->lease, child_progress(&s->child), s->is_detached, on_renewed, s);
-}
-
 /* ---- steps ------------------------------------------------------------------ */
 
 static enum step enter_free(struct slot *s)
@@ -162,6 +140,8 @@ static enum step enter_free(struct slot *s)
     s->delivery = NULL;
     s->is_ackable = s->is_detached = s->is_second = s->is_dead = false;
     s->claimed_ms = 0;
+    order_free(&s->order);
+    s->order = (struct order){0};
     s->channel->idle_ms = mono_ms();
     consumers_slot(s);
     worker_check_end(s->worker);
@@ -194,56 +174,33 @@ static enum step enter_ask(struct slot *s)
     return STEP_ASK;
 }
 
-/* The attempt ends without a result. */
-static enum step fail(struct slot *s, const struct fault *why)
+static enum step enter_split(struct slot *s)
 {
-    const struct settings *settings = s->worker->settings;
+    const struct order     *o = &s->order;
+    const struct kind_spec *kind = attempt_kind(s);
+    struct buf              params = {0};
 
-    s->fault = *why;
-    s->rung = outcome_rung(why->err, s->lease.errors, settings->backoff_base_s, settings->backoff_cap_s,
-                           worker_dice(s->worker));
-    return STEP_FAIL;
-}
-
-static enum step enter_run(struct slot *s)
-{
-    const struct msg *m = s->delivery->msg;
-    int64_t           now_ms = mono_ms();
-    struct order      order;
-    struct fault      why = {0};
-
-    s->claimed_ms = s->renewed_ms = now_ms;
-    s->wait_ms = m->created_ms > 0 ? wall_ms() - m->created_ms : 0;
-    if (s->wait_ms < 0)
-        s->wait_ms = 0; /* the producer's clock is ahead, or it made the time up */
-    if (s->worker->phase != PHASE_SERVING)
-        return STEP_DRAIN; /* the claim was under way when the end was asked for */
-    beat_wait(s->worker, s->delivery->kind, (double)s->wait_ms / 1000);
-    if (s->child.state != CHILD_READY) /* ended between claim and answer */
-        return fail(s, &(struct fault){ERR_EXECUTOR, "the executor ended before the job reached it"});
-    if (order_read(s->worker->settings, kind_of(s), s->delivery, &order, &why)) {
-        s->is_dead = order.is_undecodable;
-        return fail(s, &why);
-    }
-    s->result_max = order.result_max;
-    s->limit_ms = now_ms + order.limit_s * 1000;
-    child_run(&s->child, s->worker->kind_ids[s->delivery->kind], &order.args, m->body, m->body_len, order.limit_s);
-    if (s->is_detached)
-        renew(s, now_ms);
-    return STEP_RUN;
+    order_member_params(o, kind, &params);
+    log_event(o->is_recut ? LOG_INFO : LOG_DEBUG, "job-cut", "job=%s kind=%s members=%" PRId64 " sealed=%zu params=%s",
+              s->delivery->msg->id, kind->name, o->member_count, s->goods.sealed_count, params.data);
+    s->is_asked = true;
+    store_split(s->worker->store, &s->lease, o->member_count, params.data, o->layout.data, (int64_t)o->result_max,
+                kind->result_type, s->goods.sealed, s->goods.sealed_count, on_answer, s);
+    buf_free(&params);
+    return STEP_SPLIT;
 }
 
 static enum step enter_finish(struct slot *s)
 {
-    const struct kind_spec *kind = kind_of(s);
+    const struct kind_spec *kind = attempt_kind(s);
 
     s->is_asked = true;
     store_finish(s->worker->store, &s->lease,
-                 &(struct store_result){.bytes = child_output(&s->child),
-                                        .blob = "",
-                                        .size = (int64_t)s->result_len,
+                 &(struct store_result){.bytes = s->order.is_blob ? NULL : child_output(&s->child),
+                                        .blob = s->goods.result,
+                                        .size = (int64_t)s->done.output_len,
                                         .content_type = kind->result_type,
-                                        .verified = "",
+                                        .verified = s->done.verified,
                                         .with_pull = kind->is_pulled},
                  on_answer, s);
     return STEP_FINISH;
@@ -273,6 +230,16 @@ static void on_copied(void *ctx, enum broker_outcome outcome)
     slot_go(s, STEP_ACK);
 }
 
+/* The successor of a group's parent says how it is cut: so every worker finds the same members. */
+static void tell_cut(const struct slot *s, struct msg *copy)
+{
+    struct buf params = {0};
+
+    order_params(&s->order, attempt_kind(s), &params);
+    free(copy->params);
+    copy->params = buf_detach(&params);
+}
+
 static enum step enter_copy(struct slot *s)
 {
     struct msg *copy;
@@ -280,6 +247,8 @@ static enum step enter_copy(struct slot *s)
     if (!s->claimed_ms && !s->is_ackable)
         return STEP_FREE; /* not ours, and the broker delivers it again anyway */
     copy = successor_new(s->delivery->msg, s->lease_epoch, s->claimed_ms ? s->lease.attempt : 0);
+    if (s->order.member_count > 1)
+        tell_cut(s, copy);
     s->is_asked = true;
     broker_publish(s->worker->broker, copy, BROKER_TO_DELAY, s->rung, CONFIRM_MS, on_copied, s);
     msg_free(copy);
@@ -289,7 +258,7 @@ static enum step enter_copy(struct slot *s)
 static enum step enter_bury(struct slot *s)
 {
     s->is_asked = true;
-    log_event(LOG_WARN, "message-dead", "job=%s kind=%s reason=\"%s\"", s->delivery->msg->id, kind_of(s)->name,
+    log_event(LOG_WARN, "message-dead", "job=%s kind=%s reason=\"%s\"", s->delivery->msg->id, attempt_kind(s)->name,
               s->delivery->bad.err ? s->delivery->bad.detail
               : s->claimed_ms      ? s->fault.detail
                                    : "no message-id");
@@ -327,16 +296,19 @@ static enum step enter_return(struct slot *s)
 static const struct {
     enum step (*enter)(struct slot *s); /* returns its own step to wait, else the next */
     enum step again;                    /* where again_ms leads */
+    bool      has_goods;                /* blobs are held on to */
 } steps[STEP_COUNT] = {
-    [STEP_FREE] = {enter_free, STEP_FREE},    [STEP_AWAIT] = {enter_await, STEP_AWAIT},
-    [STEP_CLAIM] = {enter_claim, STEP_CLAIM}, [STEP_ASK] = {enter_ask, STEP_CLAIM},
-    [STEP_RUN] = {enter_run, STEP_RUN},       [STEP_FINISH] = {enter_finish, STEP_FINISH},
-    [STEP_FAIL] = {enter_fail, STEP_FAIL},    [STEP_COPY] = {enter_copy, STEP_COPY},
-    [STEP_BURY] = {enter_bury, STEP_BURY},    [STEP_ACK] = {enter_ack, STEP_ACK},
-    [STEP_DRAIN] = {enter_drain, STEP_DRAIN}, [STEP_RETURN] = {enter_return, STEP_RETURN},
+    [STEP_FREE] = {enter_free, STEP_FREE, false},     [STEP_AWAIT] = {enter_await, STEP_AWAIT, false},
+    [STEP_CLAIM] = {enter_claim, STEP_CLAIM, false},  [STEP_ASK] = {enter_ask, STEP_CLAIM, false},
+    [STEP_FETCH] = {attempt_fetch, STEP_FETCH, true}, [STEP_RUN] = {attempt_run, STEP_RUN, true},
+    [STEP_SEAL] = {attempt_seal, STEP_SEAL, true},    [STEP_LIST] = {attempt_list, STEP_LIST, true},
+    [STEP_SPLIT] = {enter_split, STEP_SPLIT, true},   [STEP_FINISH] = {enter_finish, STEP_FINISH, true},
+    [STEP_FAIL] = {enter_fail, STEP_FAIL, false},     [STEP_COPY] = {enter_copy, STEP_COPY, false},
+    [STEP_BURY] = {enter_bury, STEP_BURY, false},     [STEP_ACK] = {enter_ack, STEP_ACK, false},
+    [STEP_DRAIN] = {enter_drain, STEP_DRAIN, false},  [STEP_RETURN] = {enter_return, STEP_RETURN, false},
 };
 
-static void slot_go(struct slot *s, enum step step)
+void slot_go(struct slot *s, enum step step)
 {
     enum step next = step;
 
@@ -344,6 +316,8 @@ static void slot_go(struct slot *s, enum step step)
         step = next;
         s->step = step;
         s->again_ms = 0;
+        if (!steps[step].has_goods)
+            goods_drop(&s->goods);
         next = steps[step].enter(s);
     } while (next != step);
 }
@@ -378,8 +352,8 @@ static void rebind(struct slot *s, struct slot *owner, struct delivery *taken)
     owner->is_ackable = true;
     owner->is_detached = false;
     delivery_free(taken);
-    if (owner->step == STEP_RUN)
-        renew(owner, mono_ms());
+    if (attempt_is_at_work(owner))
+        attempt_renew(owner, mono_ms());
     consumers_slot(s);
 }
 
@@ -403,47 +377,6 @@ void slot_deliver(struct slot *s, struct delivery *taken)
     slot_go(s, taken->msg->id[0] ? STEP_AWAIT : STEP_BURY);
 }
 
-static void on_child_ready(void *ctx)
-{
-    struct slot *s = ctx;
-
-    if (s->step == STEP_AWAIT)
-        slot_go(s, STEP_CLAIM);
-    else
-        consumers_slot(s);
-}
-
-static void on_child_done(void *ctx, const struct frame_done *done)
-{
-    struct slot *s = ctx;
-    uint64_t     room = child_output_max(&s->child);
-    struct fault why = {0};
-
-    if (s->step != STEP_RUN)
-        return;
-    s->result_len = done->output_len;
-    if (outcome_of_done(done, s->result_max < room ? s->result_max : room, &why))
-        slot_go(s, fail(s, &why));
-    else
-        slot_go(s, STEP_FINISH);
-}
-
-static void on_child_ended(void *ctx, const struct fault *why, int64_t restart_ms)
-{
-    struct slot *s = ctx;
-
-    if (restart_ms > 0)
-        consumers_suspend(s); /* before the message goes back, or it would come here again */
-    if (s->step == STEP_RUN)
-        slot_go(s, fail(s, why));
-    else if (s->step == STEP_AWAIT && restart_ms > 0)
-        slot_go(s, STEP_RETURN);
-    if (s->worker->phase == PHASE_SERVING)
-        child_start(&s->child, mono_ms());
-}
-
-const struct child_events slot_child_events = {on_child_ready, on_child_done, on_child_ended};
-
 void slot_channel_lost(struct slot *s)
 {
     if (s->step == STEP_FREE)
@@ -452,8 +385,8 @@ void slot_channel_lost(struct slot *s)
     s->is_detached = true;
     if (s->step == STEP_AWAIT || s->step == STEP_ASK)
         slot_go(s, STEP_FREE);
-    else if (s->step == STEP_RUN)
-        renew(s, mono_ms());
+    else if (attempt_is_at_work(s))
+        attempt_renew(s, mono_ms());
 }
 
 void slot_queue_gone(struct slot *s)
@@ -466,8 +399,8 @@ void slot_queue_gone(struct slot *s)
     /* Not the store's present epoch: it may have lost the record since, and such a message makes it anew. */
     successor_rescue(s->worker, s->delivery->msg, is_claimed ? s->lease.claim_epoch : s->delivery->msg->epoch,
                      is_claimed ? s->lease.attempt : 0);
-    if (s->step == STEP_RUN)
-        renew(s, mono_ms());
+    if (attempt_is_at_work(s))
+        attempt_renew(s, mono_ms());
 }
 
 void slot_tick(struct slot *s, int64_t now_ms)
@@ -476,22 +409,18 @@ void slot_tick(struct slot *s, int64_t now_ms)
         child_tick(&s->child, now_ms);
     if (s->again_ms > 0 && now_ms >= s->again_ms && !s->is_asked)
         slot_go(s, steps[s->step].again);
-    if (s->step != STEP_RUN)
-        return;
-    if (now_ms >= s->limit_ms)
-        child_kill(&s->child, KILL_TIMEOUT);
-    if (now_ms - s->renewed_ms >= RENEW_MS && !s->is_renewing)
-        renew(s, now_ms);
+    if (attempt_is_at_work(s))
+        attempt_tick(s, now_ms);
 }
 
 void slot_wake(struct slot *s)
 {
     if (s->again_ms > 0 && !s->is_asked && steps[s->step].again == s->step)
         slot_go(s, s->step);
-    else if (s->step == STEP_RUN && s->is_renewing)
+    else if (attempt_is_at_work(s) && s->is_renewing)
         s->renewed_ms = 0; /* what is under way may get no answer: again with the next tick */
-    else if (s->step == STEP_RUN)
-        renew(s, mono_ms()); /* the lease may be nearly over, and a new epoch not know that we are detached */
+    else if (attempt_is_at_work(s))
+        attempt_renew(s, mono_ms()); /* the lease may be nearly over, and a new epoch not know that we are detached */
 }
 
 void slot_stop(struct slot *s, bool is_forced)
@@ -500,8 +429,8 @@ void slot_stop(struct slot *s, bool is_forced)
 
     if (s->step == STEP_AWAIT || s->step == STEP_ASK || (s->step == STEP_CLAIM && is_stalled)) {
         slot_go(s, STEP_RETURN);
-    } else if (is_forced && s->step == STEP_RUN) {
-        child_kill(&s->child, KILL_END);
+    } else if (is_forced && attempt_is_at_work(s)) {
+        attempt_stop(s, KILL_END);
         slot_go(s, STEP_DRAIN);
     } else if (is_forced && is_stalled) {
         slot_go(s, STEP_RETURN);

@@ -7,8 +7,10 @@
  * another channel than that of the slot which still runs its job: then the two
  * slots exchange their channels. All of it lives on one event loop.
  *
- *   slot.c       the life of one attempt       consume.c  which channel consumes what
- *   successor.c  copies that replace messages  beat.c     numbers and the ready file
+ *   slot.c       the way of one message          consume.c  which channel consumes what
+ *   attempt.c    from claim to settle            beat.c     numbers and the ready file
+ *   successor.c  copies that replace messages    order.c    what a message asks for
+ *                                                goods.c    the blobs of an attempt
  */
 #ifndef MILLRACE_WORKER_H
 #define MILLRACE_WORKER_H
@@ -22,6 +24,9 @@
 #include "common/metrics.h"
 #include "common/store/store.h"
 #include "worker/child.h"
+#include "worker/goods.h"
+#include "worker/kernel.h"
+#include "worker/order.h"
 
 #define HOST_BYTES 128
 #define OWNER_BYTES (HOST_BYTES + 64)
@@ -53,7 +58,11 @@ enum step {
     STEP_AWAIT,  /* has a message; waits for the executor to be ready */
     STEP_CLAIM,  /* asks the store for the job */
     STEP_ASK,    /* the owner may have lost it: asks again in a moment */
+    STEP_FETCH,  /* the job is ours; its blobs are fetched */
     STEP_RUN,    /* the executor computes */
+    STEP_SEAL,   /* the result, a blob, is made durable */
+    STEP_LIST,   /* looks for results of members that are there already */
+    STEP_SPLIT,  /* the store makes the members of a group */
     STEP_FINISH, /* the result goes to the store */
     STEP_FAIL,   /* the fault goes to the store */
     STEP_COPY,   /* a successor goes to a delay queue */
@@ -65,30 +74,31 @@ enum step {
 };
 
 struct slot {
-    struct worker   *worker;
-    int              index;
-    char             owner[OWNER_BYTES + 16];
-    struct channel  *channel;
-    struct child     child;
-    enum step        step;
-    bool             is_asked;    /* an answer of the store or the broker is under way for this step */
-    int64_t          again_ms;    /* > 0: the step is to be done again then (mono), or sooner when things come up */
-    struct delivery *delivery;    /* owned; NULL while FREE */
-    bool             is_ackable;  /* the channel that brought the delivery still stands */
-    bool             is_detached; /* the broker has given up our delivery; the store is told */
-    bool             is_second;   /* of the claim */
-    bool             is_dead;     /* a copy is owed to the dead queue */
-    struct lease     lease;
-    int64_t          lease_epoch; /* of the store that last knew the record: for the successor */
-    int              rung;        /* of the successor */
-    struct fault     fault;       /* FAIL: why */
-    size_t           result_max;  /* RUN: upper bound by the kind */
-    size_t           result_len;  /* FINISH */
-    int64_t          claimed_ms;  /* mono; 0: not claimed */
-    int64_t          wait_ms;     /* from submit to claim */
-    int64_t          limit_ms;    /* mono: the attempt's time limit */
-    int64_t          renewed_ms;  /* mono */
-    bool             is_renewing;
+    struct worker    *worker;
+    int               index;
+    char              owner[OWNER_BYTES + 16];
+    struct channel   *channel;
+    struct child      child;
+    enum step         step;
+    bool              is_asked;    /* an answer of the store or the broker is under way for this step */
+    int64_t           again_ms;    /* > 0: the step is to be done again then (mono), or sooner when things come up */
+    struct delivery  *delivery;    /* owned; NULL while FREE */
+    bool              is_ackable;  /* the channel that brought the delivery still stands */
+    bool              is_detached; /* the broker has given up our delivery; the store is told */
+    bool              is_second;   /* of the claim */
+    bool              is_dead;     /* a copy is owed to the dead queue */
+    struct lease      lease;
+    int64_t           lease_epoch; /* of the store that last knew the record: for the successor */
+    int               rung;        /* of the successor */
+    struct fault      fault;       /* FAIL: why */
+    struct order      order;       /* FETCH to FINISH, COPY of a group's parent: what the message asks for */
+    struct goods      goods;       /* FETCH to FINISH */
+    struct frame_done done;        /* SEAL, FINISH: the executor's answer */
+    int64_t           claimed_ms;  /* mono; 0: not claimed */
+    int64_t           wait_ms;     /* from submit to claim */
+    int64_t           limit_ms;    /* mono: the attempt's time limit */
+    int64_t           renewed_ms;  /* mono */
+    bool              is_renewing;
 };
 
 enum phase {
@@ -106,7 +116,12 @@ struct worker {
     const struct settings  *settings;
     struct broker          *broker;
     struct store           *store;
+    struct blob_store      *blobs; /* NULL: this worker was set up without */
+    int64_t                 sweep_ms;
+    struct share            share; /* what a member may take; all workers are taken to have as many slots as we do */
     struct child_config     child_config;
+    bool                    has_kernel; /* it was seen which kernel the executors have */
+    struct kernel_choice    kernel;
     char                    host[HOST_BYTES];
     char                    id[OWNER_BYTES]; /* "host-pid-start" */
     char                    started[32];
@@ -137,12 +152,16 @@ double worker_dice(struct worker *w); /* in [0, 1) */
 /* Takes no more jobs; ends when the running ones have. A second call hands them back. */
 void worker_stop(struct worker *w);
 
+/* An executor says which kernel its matrix library took. With the first one it is decided whether that will do; true:
+ * it does not, and all executors are replaced by such that have a better one. */
+bool worker_see_kernel(struct worker *w, const char *name);
+
 /* A slot became free or a rescue ended: maybe that was the last thing to wait for. */
 void worker_check_end(struct worker *w);
 
 /* ---- slot.c ---- */
-extern const struct child_events slot_child_events;
-
+/* Enters a step and those it leads to. For attempt.c. */
+void slot_go(struct slot *s, enum step step);
 void slot_deliver(struct slot *s, struct delivery *taken);
 void slot_channel_lost(struct slot *s);
 void slot_queue_gone(struct slot *s);
@@ -151,6 +170,22 @@ void slot_tick(struct slot *s, int64_t now_ms);
 void slot_wake(struct slot *s);
 /* Stops: unclaimed messages go back; is_forced: running jobs too. */
 void slot_stop(struct slot *s, bool is_forced);
+
+/* ---- attempt.c: steps return their own name to wait, else the next one ---- */
+extern const struct child_events attempt_child_events;
+
+const struct kind_spec *attempt_kind(const struct slot *s);
+enum step               attempt_fetch(struct slot *s);
+enum step               attempt_run(struct slot *s);
+enum step               attempt_seal(struct slot *s);
+enum step               attempt_list(struct slot *s);
+/* Whether it is at work: the lease is renewed, time limit and cancel are obeyed. */
+bool attempt_is_at_work(const struct slot *s);
+/* Tells the store that we live, and whether the broker has given up our delivery. */
+void attempt_renew(struct slot *s, int64_t now_ms);
+void attempt_tick(struct slot *s, int64_t now_ms);
+/* Ends the work at once; the step is to be left then, and with it go the blobs. */
+void attempt_stop(struct slot *s, enum kill_reason reason);
 
 /* ---- successor.c ---- */
 /* A copy of the message for another publish, owned: new mark; epoch: of a store that had the record;
@@ -181,6 +216,7 @@ void beat_close(struct worker *w);
 void beat_wait(struct worker *w, int kind, double seconds);
 void beat_run(struct worker *w, int kind, double seconds);
 void beat_dead(struct worker *w);
+void beat_unverified(struct worker *w);
 void beat_tick(struct worker *w, int64_t now_ms);
 /* The number of served channels changed: the ready file follows. */
 void beat_ready_file(struct worker *w);

@@ -46,14 +46,21 @@ struct blob_config {
 struct blob_info {
     int64_t size;
     int64_t sealed_ms;              /* wall */
-    char    sum[CHECKSUM_BYTES];    /* hex: the ETag */
+    char    sum[CHECKSUM_BYTES];    /* hex: the ETag; of the bytes from head on, then of those in front of it */
+    int64_t head;                   /* 0 where nothing was filled in at the end. Who serves a blob says it in: */
 };
+#define BLOB_HEAD_HEADER "Millrace-Blob-Head" /* HTTP: without it a receiver cannot check the sum of such a blob */
 
 /* ERR_CONFIG when the directory cannot be made or written to. Measures what is there for the quota. */
 enum err blob_store_open(uv_loop_t *loop, const struct blob_config *config, struct blob_store **out,
                          struct fault *why) MUST_CHECK;
 
-/* Waits for what runs on the pool; callbacks outstanding are made with ERR_IO. Accepts NULL. */
+/* Waits for what runs on the pool; callbacks outstanding are made with ERR_IO, and what was being sealed is not
+ * there. Writers have ended before. What is there can still be opened, nothing else be begun. Not from inside a
+ * callback of this module. Accepts NULL. */
+void blob_store_stop(struct blob_store *b);
+
+/* Stops it, if need be, and frees it; the loop runs once more behind it. Accepts NULL. */
 void blob_store_close(struct blob_store *b);
 
 /* Whether text is a name as above. A name that is valid never leads outside of the directory. */
@@ -66,7 +73,7 @@ void blob_name_result(char out[BLOB_NAME_BYTES], const char *id, int64_t member,
 
 /* Begins a blob. size: bytes that will come, -1: not known; room for them is asked for at once, so that a
  * full disk is told here. head: that many bytes in front are left free and given to blob_seal (the header of
- * a format that says in front what only the end knows). ERR_DISK_FULL (disk or quota), ERR_IO. */
+ * a format that says in front what only the end knows). ERR_DISK_FULL (disk or quota), ERR_PARAM (no name), ERR_IO. */
 enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_t head, struct blob_writer **out,
                      struct fault *why) MUST_CHECK;
 
@@ -102,7 +109,8 @@ typedef void blob_opened_fn(void *ctx, enum err e, const struct fault *why, int 
 /* The same with either backend, later; fd is taken by the callback. */
 void blob_fetch(struct blob_store *b, const char *name, blob_opened_fn *done, void *ctx);
 
-/* Removes a sealed blob. ERR_NO_BLOB, ERR_IO. Readers that have it open read on. */
+/* Removes a sealed blob. ERR_NO_BLOB, ERR_IO. Readers that have it open read on. Behind a url: from the cache at
+ * once, at the gateway later and without a word about how that went: its sweep finds what is left. */
 enum err blob_delete(struct blob_store *b, const char *name, struct fault *why) MUST_CHECK;
 
 /* names: NUL-terminated, borrowed for the callback. */
@@ -119,7 +127,9 @@ struct blob_usage {
 struct blob_usage blob_usage(const struct blob_store *b);
 
 /* Walks through the directory on the pool: names up to `limit` sealed blobs that are older than age_ms, and
- * removes temporary files that nobody has written to for an hour. Also measures for the quota. */
+ * removes temporary files that nobody has written to for an hour. Also measures for the quota. The next call goes
+ * on behind where this one reached its limit. Behind a url nothing is named: what the cache has not lent out for
+ * age_ms is removed from it. */
 void blob_sweep(struct blob_store *b, int64_t age_ms, size_t limit, blob_names_fn *done, void *ctx);
 
 #endif

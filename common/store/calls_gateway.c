@@ -149,11 +149,12 @@ void store_overdue(struct store *s, const char *leader, store_fn *fn, void *ctx)
     call_run(c);
 }
 
-void store_blobs_needed(struct store *s, const char *const *names, size_t count, store_fn *fn, void *ctx)
+void store_blobs_needed(struct store *s, const char *const *names, size_t count, int64_t grace_ms, store_fn *fn,
+                        void *ctx)
 {
     struct call *c = call_new(s, SCRIPT_blobs_needed, fn, ctx);
 
-    call_int(c, s->config.retention_ms);
+    call_int(c, grace_ms);
     for (size_t i = 0; i < count; i++)
         call_text(c, names[i]);
     call_run(c);

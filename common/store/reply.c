@@ -231,6 +231,9 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
         reply->data = r->elements > 1 ? r->element[1]->str : NULL;
         reply->data_len = r->elements > 1 ? (size_t)r->element[1]->len : 0;
         return reply->data != NULL;
+    case SCRIPT_beat:
+        reply->workers = integer_at(r, 1);
+        return reply->workers >= 0;
     case SCRIPT_blobs_needed:
         return read_names(r, out);
     default:

@@ -56,6 +56,7 @@ struct store_reply {
     int64_t              attempt; /* RUN, MINE: this run, counted from 1 */
     int64_t              errors;  /* RUN, MINE: transient errors so far */
     int64_t              wait_ms; /* LATER, HELD; split's RETRYING */
+    int64_t              workers; /* beat: how many there are */
     const struct record *record;  /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
     const void          *data;    /* result: the bytes; stats: JSON text */
     size_t               data_len;
@@ -144,8 +145,9 @@ void store_pull(struct store *s, const char *kind, int64_t top, const char *idem
 void store_overdue(struct store *s, const char *leader, store_fn *fn, void *ctx);
 
 /* Of these blobs: items (id: the name) are those that some record still needs. All of them while the store's epoch
- * is younger than the retention: it may not know of every job yet. OK with items, DOWN. */
-void store_blobs_needed(struct store *s, const char *const *names, size_t count, store_fn *fn, void *ctx);
+ * is younger than grace_ms: it may not know of every job yet. OK with items, DOWN. */
+void store_blobs_needed(struct store *s, const char *const *names, size_t count, int64_t grace_ms, store_fn *fn,
+                        void *ctx);
 
 /* JSON text: {"epoch","jobs":{..totals..},"kinds":{KIND:{state:count,...,"oldest_ms"}},
  * "outbox":{"count","bytes"},"workers":[..],"histograms":{..}}; docs/protocol.md. */

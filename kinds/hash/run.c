@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hash: the chain of digests.
+/* hash: the chain of digests. The first one is of the body, or of the one blob that stands for it.
  *
  * From the second round on every message is 64 bytes, so message, padding and
  * length are one 128-byte block of which only the first half changes. Calling
@@ -14,6 +14,7 @@
 #include <endian.h>
 #include <string.h>
 
+#include "common/filemap.h"
 #include "kinds/task.h"
 
 #define ARG_ITERATIONS 0
@@ -35,18 +36,36 @@ static void compress(SHA512_CTX *state, const SHA512_CTX *fresh, struct block *b
         block->digest[i] = htobe64(state->h[i]);
 }
 
+/* The one-shot form would read openssl.cnf: not from a jail. */
+static enum err digest_input(struct task *task, SHA512_CTX *state, unsigned char digest[SHA512_DIGEST_LENGTH])
+{
+    struct filemap map = {.bytes = task->input, .len = task->input_len};
+    enum err       e = ERR_OK;
+
+    if (task->blob_count > 0)
+        e = filemap_open(task->blob_fds[0], 0, task->blob_bytes[0], &map, &task->why);
+    if (e)
+        return e;
+    SHA512_Update(state, map.bytes, map.len);
+    SHA512_Final(digest, state);
+    filemap_close(&map);
+    return ERR_OK;
+}
+
 enum err hash_run(struct task *task)
 {
     int64_t      rounds = task->args->integer[ARG_ITERATIONS];
     struct block block = {.padding = {htobe64(1ULL << 63)}, .bits = htobe64(8 * sizeof(block.digest))};
     SHA512_CTX   fresh, state;
+    enum err     e;
 
-    if (task->output_max < sizeof(block.digest))
+    if (!task->output || task->output_max < sizeof(block.digest))
         return fault_set(&task->why, ERR_INTERNAL, "no room for a digest");
     SHA512_Init(&fresh);
     state = fresh;
-    SHA512_Update(&state, task->input, task->input_len); /* the one-shot form would read openssl.cnf: not from a jail */
-    SHA512_Final((unsigned char *)block.digest, &state);
+    e = digest_input(task, &state, (unsigned char *)block.digest);
+    if (e)
+        return e;
     state = fresh;
     for (int64_t done = 1; done < rounds;) {
         int64_t stop = rounds - done < ROUNDS_PER_PROGRESS ? rounds : done + ROUNDS_PER_PROGRESS;

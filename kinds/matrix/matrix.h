@@ -26,6 +26,8 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && sizeof(double) == 8, "operands are used as they travel");
 
+typedef unsigned long long ull; /* what printf knows for uint64_t */
+
 /* Index into struct args. The last three are those of a tile, absent otherwise: the largest rows and columns of
  * a tile, and its number, row by row over the grid. With TILE_M and TILE_N alone they ask for a cut into such. */
 enum { MATRIX_M, MATRIX_K, MATRIX_N, MATRIX_TILE_M, MATRIX_TILE_N, MATRIX_TILE, MATRIX_ARGS };

@@ -1,112 +1,87 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* matrix: one call of dgemm, and a look for overflow.
+/* matrix: computes a product, or the tile of one that the job is.
  *
- * The only file that knows OpenBLAS. The product is written to its place in
- * the output, behind the NumPy header.
+ * Whatever is large goes through product.h. A product of a few numbers is done in a plain loop, which is over
+ * before the library's call would have begun.
  */
-#include <assert.h>
-#include <cblas.h>
-#include <fenv.h>
-#include <limits.h>
-#include <math.h>
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "kinds/matrix/matrix.h"
-#include "kinds/matrix/npy.h"
+#include "kinds/matrix/overflow.h"
+#include "kinds/matrix/product.h"
+#include "kinds/matrix/result.h"
+#include "kinds/matrix/verify.h"
 #include "kinds/task.h"
 
 #define TINY_PRODUCT 64 /* multiplications up to which a plain loop beats the call */
 
-struct product {
-    size_t        m, k, n;
-    const double *a, *b;
-    double       *c;
-};
-
-static void multiply_tiny(const struct product *p)
+/* A small product of float64 that came in the body and goes out in the output. */
+static bool is_tiny(const struct product *p, const struct task *task)
 {
-    for (size_t i = 0; i < p->m; i++)
-        for (size_t j = 0; j < p->n; j++) {
+    return !*task->refs && task->output && p->k <= TINY_PRODUCT && p->region.rows <= TINY_PRODUCT &&
+           p->region.rows * p->region.cols <= TINY_PRODUCT && p->region.rows * p->k * p->region.cols <= TINY_PRODUCT;
+}
+
+static enum err compute_tiny(struct product *p, struct task *task)
+{
+    const struct region *r = &p->region;
+    const struct view    a = {(const double *)task->input + r->row * p->k, DTYPE_F8, false, r->rows, p->k, p->k};
+    const struct view    b = {(const double *)((const char *)task->input + p->operands[1].offset) + r->col,
+                              DTYPE_F8,
+                              false,
+                              p->k,
+                              r->cols,
+                              p->operands[1].cols};
+    const double        *x = a.numbers, *y = b.numbers;
+    double              *c = p->c = result_place(task);
+    struct verify        verify = {0};
+    enum err             e;
+
+    for (uint64_t i = 0; i < r->rows; i++)
+        for (uint64_t j = 0; j < r->cols; j++) {
             double sum = 0;
 
-            for (size_t l = 0; l < p->k; l++)
-                sum += p->a[i * p->k + l] * p->b[l * p->n + j];
-            p->c[i * p->n + j] = sum;
+            for (uint64_t l = 0; l < p->k; l++)
+                sum += x[i * a.ld + l] * y[l * b.ld + j];
+            c[i * r->cols + j] = sum;
         }
-}
-
-static void multiply_large(const struct product *p)
-{
-    blasint m = (blasint)p->m, k = (blasint)p->k, n = (blasint)p->n;
-
-    assert(p->m <= INT_MAX && p->k <= INT_MAX && p->n <= INT_MAX);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1.0, p->a, k, p->b, n, 0.0, p->c, n);
-}
-
-/* Returns whether something may have overflowed. The processor keeps that in a
- * flag, one for each thread: where all is done in this one, a look at it
- * replaces a pass over the product. */
-static bool multiply(const struct product *p, int threads)
-{
-    if ((double)p->m * (double)p->k * (double)p->n <= TINY_PRODUCT) {
-        multiply_tiny(p);
-        return true;
+#ifdef MILLRACE_FLIP
+    flip_product(c, r->rows * r->cols, DTYPE_F8);
+#endif
+    e = overflow_refuse(&a, &b, DTYPE_F8, r, c, &task->why);
+    if (!e)
+        e = verify_open(&verify, r, p->k, p->k, DTYPE_F8, &task->why);
+    if (!e) {
+        verify_block(&verify, &a, &b);
+        e = verify_end(&verify, c, task->verified, &task->why);
     }
-    feclearexcept(FE_OVERFLOW);
-    multiply_large(p);
-    return threads > 1 || fetestexcept(FE_OVERFLOW);
+    verify_close(&verify);
+    return e;
 }
 
-/* Index of the first number that is not finite, or count. */
-static size_t find_infinite(const double *numbers, size_t count)
+static enum err compute(struct product *p, struct task *task)
 {
-    size_t i = 0;
+    uint64_t bytes = result_bytes(p->region.rows, p->region.cols, p->dtype);
+    enum err e;
 
-    while (i < count && isfinite(numbers[i]))
-        i++;
-    return i;
-}
-
-/* Infinities and NaNs that came in with the operands may go out with the
- * product; those that arose on the way are an overflow. */
-static enum err refuse_overflow(const struct product *p, struct fault *why)
-{
-    size_t count = p->m * p->n, at = find_infinite(p->c, count);
-
-    if (at == count || find_infinite(p->a, p->m * p->k) < p->m * p->k || find_infinite(p->b, p->k * p->n) < p->k * p->n)
-        return ERR_OK;
-    return fault_set(why, ERR_OVERFLOW, "the product overflows float64 in row %zu, column %zu of C", at / p->n,
-                     at % p->n);
+    if (!p->region.rows || !p->region.cols)
+        return fault_set(&task->why, ERR_PARAM, "the product has no such tile");
+    if (bytes > task->output_max)
+        return fault_set(&task->why, ERR_INTERNAL, "no room for the product of %llu bytes", (unsigned long long)bytes);
+    e = is_tiny(p, task) ? compute_tiny(p, task) : product_compute(p, task);
+    return e ? e : result_write(task, p->region.rows, p->region.cols, p->dtype, p->c);
 }
 
 enum err matrix_run(struct task *task)
 {
-    const int64_t *sides = task->args->integer;
-    struct product p;
-    uint64_t       result_bytes;
-    enum err       e;
+    struct product p = {.region = matrix_region(task->args), .k = (uint64_t)task->args->integer[MATRIX_K]};
+    struct input   in = {task->input, task->input_len, task->refs};
+    enum err       e = operands_read(task->args, &in, p.operands, &task->why);
 
-    e = matrix_spec.check(task->args, &(struct input){task->input, task->input_len, task->refs},
-                          &(struct limits){.inline_max = SIZE_MAX}, &result_bytes, &task->why);
-    if (e)
-        return e;
-    if (result_bytes > task->output_max)
-        return fault_set(&task->why, ERR_INTERNAL, "no room for the product of %llu bytes",
-                         (unsigned long long)result_bytes);
-    p = (struct product){.m = (size_t)sides[MATRIX_M],
-                         .k = (size_t)sides[MATRIX_K],
-                         .n = (size_t)sides[MATRIX_N],
-                         .a = task->input,
-                         .c = (double *)((char *)task->output + NPY_HEADER_BYTES)};
-    p.b = p.a + p.m * p.k;
-    if (openblas_get_num_threads() != task->threads)
-        openblas_set_num_threads(task->threads);
-    e = multiply(&p, task->threads) ? refuse_overflow(&p, &task->why) : ERR_OK;
-    if (e)
-        return e;
-    npy_write_header(task->output, p.m, p.n);
-    task->output_len = result_bytes;
-    atomic_store_explicit(task->progress, 1.0, memory_order_relaxed);
-    return ERR_OK;
+    if (!e) {
+        p.dtype = dtype_promote(p.operands[0].dtype, p.operands[1].dtype);
+        e = compute(&p, task);
+    }
+    product_close(&p);
+    if (!e)
+        atomic_store_explicit(task->progress, 1.0, memory_order_relaxed);
+    return e;
 }

@@ -26,7 +26,7 @@ static enum err check(const struct args *args, const struct input *in, const str
 static const struct intake intakes[] = {{0}};
 
 static const struct rendering renderings[] = {
-    {"application/json", true, render_open_raw, render_read_whole, render_close_whole},
+    {"application/json", true, render_open_raw, render_read_raw, render_close_raw},
     {0},
 };
 

@@ -5,11 +5,9 @@ The other benchmarks measure the floor they are judged by again, in turns with
 the product; this one is for looking at the parts alone.
 """
 
-import tempfile
-
 import drive
 import measure
-from rig import QUEUE_TYPES, Process, Program, Rig, built, clean_environment, wait_for
+from rig import QUEUE_TYPES, Rig
 
 TINY_BYTES, LARGE_BYTES = 256, 16384  # a tiny job's message with its headers has about 256 bytes
 SLOTS = 2
@@ -44,34 +42,15 @@ def _drive(rig, *options):
                      *options, meter=meter)
 
 
-class BareGateway:
-    """floor_http, for as long as the with-block lasts."""
-
-    def __enter__(self):
-        self._log = tempfile.NamedTemporaryFile(prefix="millrace-bench-", mode="r", encoding="ascii")
-        self._process = Process(Program("floor_http", [built("floor_http")], clean_environment(), self._log.name))
-        self.port = int(wait_for(self._first_line, 5, "floor_http"))
-        self.meter = measure.CpuMeter({"gateway": lambda: measure.tree_cpu_seconds(self._process.pid)})
-        return self
-
-    def __exit__(self, *_):
-        self._process.kill()
-        self._log.close()
-
-    def _first_line(self):
-        self._log.seek(0)
-        line = self._log.readline()
-        return line if line.endswith("\n") else None
-
-
 def run(report, options):
     for queue_type in options.queue_types(QUEUE_TYPES):
         with Rig(queue_type) as rig:
             for _ in range(options.rounds):
                 _round(report, rig, options)
-    with BareGateway() as http:
+    with drive.Listening("floor_http") as http:
+        meter = measure.CpuMeter({"gateway": lambda: measure.tree_cpu_seconds(http.pid)})
         for what in ("matrix", "hash"):
-            report.measured(f"http_{what}", **drive.flat(drive.wrk(http.port, what, options.run_seconds, http.meter)))
+            report.measured(f"http_{what}", **drive.flat(drive.wrk(http.port, what, options.run_seconds, meter)))
             report.fact(f"http_{what}_per_second", report.median(f"http_{what}", "per_second"))
     for queue_type in options.queue_types(QUEUE_TYPES):
         for what, field in SUMMARIES:

@@ -326,6 +326,8 @@ static void groups__a_cancelled_group_takes_its_members_along(void **state)
     group_fini(&g);
 }
 
+#define GRACE_MS 3600000
+
 static void groups__blobs_are_needed_until_the_parent_has_ended(void **state)
 {
     struct bench *b = started(state);
@@ -333,14 +335,14 @@ static void groups__blobs_are_needed_until_the_parent_has_ended(void **state)
     const char   *names[] = {INPUT, "0193489c-aaaa-7bbb-8ccc-0123456789ac"};
 
     under_way(&g, b);
-    store_blobs_needed(b->store, names, 2, on_answer, &b->seen);
+    store_blobs_needed(b->store, names, 2, GRACE_MS, on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_OK);
     assert_int_equal(b->seen.item_count, 2); /* the epoch is young: who knows */
     cli(b, "SET epoch 1000");
     store_close(b->store);
     bench_open(b);
     await(b, &b->ups, 2);
-    store_blobs_needed(b->store, names, 2, on_answer, &b->seen);
+    store_blobs_needed(b->store, names, 2, GRACE_MS, on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_OK);
     assert_int_equal(b->seen.item_count, 1);
     assert_string_equal(b->seen.item_id, INPUT);
@@ -348,7 +350,7 @@ static void groups__blobs_are_needed_until_the_parent_has_ended(void **state)
     assert_int_equal(answer(b), STORE_OK);
     for (int i = 0; i < TOTAL; i++)
         assert_int_equal(claim_member(&g, i), STORE_TERMINAL);
-    store_blobs_needed(b->store, names, 2, on_answer, &b->seen);
+    store_blobs_needed(b->store, names, 2, GRACE_MS, on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_OK);
     assert_int_equal(b->seen.item_count, 0);
     group_fini(&g);

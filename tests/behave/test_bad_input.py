@@ -1,18 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """What bad input gets: a 4xx problem that names the fault, never a 5xx, and a gateway that goes on."""
+import io
 import json
 import socket
 
+import numpy
 import pytest
 
 from harness import LONG, eventually
 
 LIMIT = 262144
+HASH_MAX = 16 << 20
+SIDE_MAX = 3000
+RESULT_MAX = 1000000
+UPLOAD_MAX = 20000000
 
 
 @pytest.fixture
 def fleet(fleet):
+    """With blobs, and with limits that are easily reached."""
+    fleet.start_gateway(MILLRACE_SIDE_MAX=SIDE_MAX, MILLRACE_RESULT_MAX=RESULT_MAX, MILLRACE_UPLOAD_MAX=UPLOAD_MAX)
+    yield from accepting_nothing(fleet)
+
+
+@pytest.fixture
+def bare_fleet(servers, make_fleet):
+    """Without blobs."""
+    fleet = make_fleet(servers, MILLRACE_BLOB_DIR="")
     fleet.start_gateway()
+    yield from accepting_nothing(fleet)
+
+
+def accepting_nothing(fleet):
     yield fleet
     assert fleet.gateways[0].is_alive()
     assert fleet.stats()["jobs"]["accepted"] == 0  # nothing of it was accepted
@@ -67,15 +86,54 @@ def test_matrices_that_are_none(fleet, text, status, code, words):
     refused(matrix(fleet, text.encode()), status, code, *words)
 
 
+def random(rows, cols):
+    return {"random": {"rows": rows, "cols": cols, "seed": 1}}
+
+
 def test_matrices_beyond_the_limits_are_refused_before_they_are_stored(fleet):
+    long_row = [[1] * (SIDE_MAX + 1)]
+    refused(matrix(fleet, json.dumps({"A": long_row, "B": [[1]]})), 413, "too-large", "row 0 of A", str(SIDE_MAX))
+    refused(matrix(fleet, json.dumps({"A": [[1]], "B": [[1]] * (SIDE_MAX + 1)})), 413, "too-large", "B", str(SIDE_MAX))
+    refused(matrix(fleet, json.dumps({"A": random(1, 1), "B": random(1, SIDE_MAX + 1)})), 413, "too-large", "B",
+            str(SIDE_MAX + 1))
+    refused(matrix(fleet, json.dumps({"A": random(1000, 1), "B": random(1, 1000)})), 422, "result-too-large",
+            "8000000", str(RESULT_MAX))
+    blanks = b'{"A":' + b" " * UPLOAD_MAX + b'[[1]],"B":[[1]]}'
+    refused(matrix(fleet, blanks), 413, "too-large", str(UPLOAD_MAX))
+    refused(matrix(fleet, iter([blanks]), headers={"Content-Type": "application/json"}), 413, "too-large",
+            str(UPLOAD_MAX))
+
+
+def test_without_blobs_all_must_fit_into_the_message(bare_fleet):
     row = [1.0] * 128
     over = {"A": [row] * 128, "B": [row] * 128}
     over["B"] = over["B"] + [row]  # 128 numbers more than fit
-    refused(matrix(fleet, json.dumps(over)), 413, "too-large", str(LIMIT))
+    refused(matrix(bare_fleet, json.dumps(over)), 413, "too-large", str(LIMIT))
     wide = {"A": [[1.0]] * 200, "B": [[1.0] * 200]}  # small operands, a product of 320,000 bytes
-    refused(matrix(fleet, json.dumps(wide)), 422, "result-too-large", str(LIMIT), "320000")
-    blanks = b'{"A":' + b" " * (80 * LIMIT) + b'[[1]],"B":[[1]]}'
-    refused(matrix(fleet, blanks), 413, "too-large")
+    refused(matrix(bare_fleet, json.dumps(wide)), 422, "result-too-large", str(LIMIT), "320000")
+    refused(matrix(bare_fleet, json.dumps({"A": {"blob": "x"}, "B": [[1]]})), 422, "no-blob", "MILLRACE_BLOB_DIR")
+    url = "/enqueue?iterations=1"
+    refused(bare_fleet.call("PUT", url, data=b"x" * (LIMIT + 1)), 413, "too-large", str(LIMIT), str(LIMIT + 1))
+    refused(bare_fleet.call("PUT", url, data=iter([b"x" * 100000] * 3)), 413, "too-large", str(LIMIT))
+    refused(bare_fleet.call("PUT", url, files={"a": ("f", b"x" * (LIMIT + 1))}), 413, "too-large")
+
+
+def test_forms_and_objects_that_are_no_operands(fleet):
+    def form(**parts):
+        return fleet.call("POST", "/matrix_multiplication", files={name: ("f", part) for name, part in parts.items()})
+
+    one = io.BytesIO()
+    numpy.save(one, numpy.ones((1, 1)))
+    one = one.getvalue()
+    refused(form(A=one), 400, "bad-body", "no part B")
+    refused(form(A=one, B=one, C=one), 400, "bad-body", "'C'")
+    refused(form(A=one, B=b"1,2"), 400, "bad-body", "part B", "NumPy")
+    refused(form(A=one, B=one[:-1]), 400, "bad-body", "part B is cut short")
+    refused(form(A=one, B=one + b"x"), 400, "bad-body", "part B is too long")
+    refused(form(A=one, B=b'{"random":{"rows":2,"cols":1,"seed":1}}'), 400, "bad-shape", "1 x 1", "2 x 1")
+    refused(form(A=one, B=b'{"blob":"nowhere"}'), 422, "no-blob", "operand B", "nowhere")
+    refused(matrix(fleet, '{"A":[[1]],"B":{"blob":"nowhere"}}'), 422, "no-blob", "operand B", "nowhere")
+    refused(matrix(fleet, '{"A":[[1]],"B":{"random":{"rows":1,"cols":1}}}'), 400, "bad-json", "byte 15", "seed")
 
 
 @pytest.mark.parametrize("query,words", [
@@ -101,13 +159,14 @@ def test_parameters_out_of_bounds(fleet, query, words):
 
 def test_bodies_that_are_no_input(fleet):
     refused(fleet.call("PUT", "/enqueue?iterations=1"), 400, "bad-body")
-    refused(fleet.call("PUT", "/enqueue?iterations=1", data=b"x" * (LIMIT + 1)), 413, "too-large", str(LIMIT),
-            str(LIMIT + 1))
-    refused(fleet.call("PUT", "/enqueue?iterations=1", data=iter([b"x" * 100000] * 3)), 413, "too-large", str(LIMIT))
+    refused(fleet.call("PUT", "/enqueue?iterations=1", data=b"x" * (HASH_MAX + 1)), 413, "too-large", str(HASH_MAX),
+            str(HASH_MAX + 1))
+    refused(fleet.call("PUT", "/enqueue?iterations=1", data=iter([b"x" * HASH_MAX, b"x"])), 413, "too-large",
+            str(HASH_MAX))
     refused(fleet.call("PUT", "/enqueue?iterations=1", files={"a": ("f", b"x"), "b": ("g", b"y")}), 400, "bad-body",
             "one")
     refused(fleet.call("PUT", "/enqueue?iterations=1", files={"a": (None, b"x")}), 400, "bad-body", "a")
-    refused(fleet.call("PUT", "/enqueue?iterations=1", files={"a": ("f", b"x" * (LIMIT + 1))}), 413, "too-large")
+    refused(fleet.call("PUT", "/enqueue?iterations=1", files={"a": ("f", b"x" * (HASH_MAX + 1))}), 413, "too-large")
     refused(fleet.call("PUT", "/enqueue?iterations=1", data=b"--x\r\nnonsense",
                        headers={"Content-Type": "multipart/form-data; boundary=x"}), 400, "bad-body")
     refused(fleet.call("PUT", "/enqueue?iterations=1", data=b"--x\r\nnonsense",
@@ -199,9 +258,9 @@ def test_a_refusal_reaches_clients_that_send_all_before_they_look(fleet):
 
     connection = http.client.HTTPConnection(fleet.gateways[0].url[7:], timeout=20)
     for _ in range(2):  # and the connection goes on
-        connection.request("PUT", "/enqueue?iterations=1", body=b"x" * 3_000_000)
+        connection.request("PUT", "/enqueue?iterations=1", body=b"x" * (HASH_MAX + 1))
         answer = connection.getresponse()
-        assert answer.status == 413 and str(LIMIT).encode() in answer.read()
+        assert answer.status == 413 and str(HASH_MAX).encode() in answer.read()
     connection.close()
 
 

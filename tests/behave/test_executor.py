@@ -8,6 +8,7 @@ import json
 import math
 import mmap
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ MEMORY_MAX = 1 << 30
 HELLO, READY, JOB, DONE = 1, 2, 3, 4
 HASH, MATRIX, SPIN = 0, 1, 2
 PARAMS_MAX = 16
+BLOBS_MAX = 4
 DEADLINE = 20.0
 IS_SANITIZED = b"__asan_init" in open(EXECUTOR, "rb").read() or b"__tsan_init" in open(EXECUTOR, "rb").read()
 
@@ -37,16 +39,20 @@ class Hello(ctypes.Structure):
 
 
 class Ready(ctypes.Structure):
-    _fields_ = [("type", ctypes.c_uint32), ("pid", ctypes.c_uint32)]
+    _fields_ = [("type", ctypes.c_uint32), ("pid", ctypes.c_uint32), ("kernel", ctypes.c_char * 32)]
 
 
 class Job(ctypes.Structure):
     _fields_ = [("type", ctypes.c_uint32), ("kind", ctypes.c_uint32), ("input_len", ctypes.c_uint64),
-                ("real", ctypes.c_double * PARAMS_MAX), ("integer", ctypes.c_int64 * PARAMS_MAX)]
+                ("blob_count", ctypes.c_uint32), ("has_output", ctypes.c_uint32),
+                ("blob_bytes", ctypes.c_uint64 * BLOBS_MAX), ("output_max", ctypes.c_uint64),
+                ("real", ctypes.c_double * PARAMS_MAX), ("integer", ctypes.c_int64 * PARAMS_MAX),
+                ("refs", ctypes.c_char * 2048)]
 
 
 class Done(ctypes.Structure):
     _fields_ = [("type", ctypes.c_uint32), ("err", ctypes.c_uint32), ("output_len", ctypes.c_uint64),
+                ("sum", ctypes.c_char * 33), ("verified", ctypes.c_char * 128),
                 ("why_err", ctypes.c_uint32), ("detail", ctypes.c_char * 256)]
 
 
@@ -79,16 +85,30 @@ class Executor:
         frame = self.socket.recv(1024)
         self.start_seconds = time.perf_counter() - started
         assert len(frame) == ctypes.sizeof(Ready), self.process.stderr.read()
-        ready = Ready.from_buffer_copy(frame)
+        self.ready = ready = Ready.from_buffer_copy(frame)
         assert (ready.type, ready.pid) == (READY, self.process.pid)
+        self.space = resource.prlimit(self.process.pid, resource.RLIMIT_AS)[0]
 
-    def send_job(self, kind, values, body=b""):
+    def send_job(self, kind, values, body=b"", blobs=(), refs=None, output=None, output_max=0):
+        """blobs: open files of the input; output: one of output_max bytes for the result."""
         self.map[self.input_at:self.input_at + len(body)] = body
-        job = Job(JOB, kind, len(body))
+        job = Job(JOB, kind, len(body), len(blobs), output is not None)
         for i in range(PARAMS_MAX):
             job.real[i] = values[i] if i < len(values) else math.nan
             job.integer[i] = int(values[i]) if i < len(values) else 0
-        self.socket.send(bytes(job))
+        for i, blob in enumerate(blobs):
+            job.blob_bytes[i] = os.fstat(blob).st_size
+        job.refs = json.dumps(refs).encode() if refs else b""
+        job.output_max = output_max
+        descriptors = [*blobs, output] if output is not None else list(blobs)
+        self.lend_limits(output_max, 2 * sum(round_up(size) for size in job.blob_bytes))
+        socket.send_fds(self.socket, [bytes(job)], descriptors)
+
+    def lend_limits(self, file_bytes, addresses):
+        """As the supervisor does it, from outside."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
+        if not IS_SANITIZED:
+            resource.prlimit(self.process.pid, resource.RLIMIT_AS, (self.space + addresses, resource.RLIM_INFINITY))
 
     def receive_done(self):
         frame = self.socket.recv(1024)
@@ -213,7 +233,7 @@ def test_infinities_of_the_operands_are_the_products(executor):
 def test_a_body_of_the_wrong_size_fails_the_job_alone(executor):
     done, _ = executor.run(MATRIX, (2, 2, 2), b"\0" * 56)
     assert done.err != 0
-    assert done.detail.decode() == "operands of 2 x 2 and 2 x 2 are 64 bytes of float64, not 56"
+    assert done.detail.decode() == "operand B of 2 x 2 does not fit into a body of 56 bytes"
     assert executor.multiply(numpy.eye(2), numpy.eye(2)).trace() == 2
 
 
@@ -306,6 +326,42 @@ def test_frames_that_make_no_sense_end_it(executor, frame):
     assert executor.wait() == (0 if frame == b"" else 3)
 
 
+def job_frame(**fields):
+    job = Job(JOB, HASH, 1)
+    job.real[0], job.integer[0] = 1, 1
+    for name, value in fields.items():
+        setattr(job, name, value)
+    return bytes(job)
+
+
+@pytest.mark.parametrize("frame, count", [(job_frame(), 1), (job_frame(blob_count=1), 0), (job_frame(blob_count=1), 2),
+                                          (job_frame(has_output=1), 0), (job_frame(blob_count=4, has_output=1), 6),
+                                          (job_frame(blob_count=5), 5), (job_frame(has_output=2), 2),
+                                          (job_frame(blob_count=2**32 - 1, has_output=1), 0),
+                                          (job_frame()[:-2048] + b"x" * 2048, 0)],
+                         ids=["one-more", "none", "no-output", "output-missing", "six", "five-inputs", "two-outputs",
+                              "wraps", "refs-without-end"])
+def test_a_job_with_another_number_of_descriptors_than_it_says_ends_it(executor, tmp_path, frame, count):
+    files = [open(tmp_path / str(i), "wb") for i in range(count)]
+    socket.send_fds(executor.socket, [frame], [file.fileno() for file in files])
+    assert executor.wait() == 3
+    assert b"protocol" in executor.process.stderr.read()
+    for file in files:
+        file.close()
+
+
+def test_descriptors_are_closed_after_each_job(executor, tmp_path):
+    before = sorted(os.listdir(f"/proc/{executor.process.pid}/fd"))
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"x")
+    for _ in range(20):
+        with open(tmp_path / "a", "rb") as a, open(tmp_path / "b", "rb") as b:
+            executor.send_job(HASH, (1,), b"x", blobs=[a.fileno(), b.fileno()])
+            executor.receive_done()
+    assert sorted(os.listdir(f"/proc/{executor.process.pid}/fd")) == before
+    assert executor.run(HASH, (1,), b"a")[1] == chain(b"a", 1)
+
+
 def test_it_is_not_for_people():
     done = subprocess.run([EXECUTOR], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 2 and "started by millrace-worker" in done.stderr
@@ -323,13 +379,14 @@ class TestJail:
 
     @pytest.mark.parametrize("attempt", ["socket", "unix-socket", "open", "create", "unlink", "fork", "kill",
                                          "ptrace", "memfd", "exec", "code", "thread", "limits", "io-uring",
-                                         "shmget", "shmat", "shared", "shared-validate", "stack"])
+                                         "shmget", "shmat", "shared", "shared-validate", "stack",
+                                         "map-file-shared"])
     def test_kills_who_tries(self, attempt):
         done = subprocess.run([JAIL_PROBE, attempt], stderr=subprocess.PIPE)
         assert done.returncode == -signal.SIGSYS, done.stderr
 
     @pytest.mark.parametrize("attempt, status", [("nothing", 0), ("memory", 0), ("too-much-memory", 1),
-                                                 ("too-many-addresses", 1), ("turn-writable", 1), ("grow-shared", 1),
+                                                 ("read-file", 0), ("write-file", 1), ("too-many-addresses", 1), ("turn-writable", 1), ("grow-shared", 1),
                                                  ("other-descriptor", 1), ("abort", -signal.SIGABRT)])
     def test_lets_live_who_computes(self, attempt, status):
         done = subprocess.run([JAIL_PROBE, attempt], stderr=subprocess.PIPE)

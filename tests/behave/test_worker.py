@@ -2,65 +2,15 @@
 """The supervisor alone: messages go in by hand, records are read in Redis. What
 takes a gateway is in test_states.py and under tests/faults."""
 
-import json
 import os
 import signal
-import time
-import uuid
 
 import pika
 import pytest
-import redis
+from bench import Bench, new_id
 from harness import eventually
 
 SHORT_LEASE = 3
-
-
-class Bench:
-    """A producer and a reader beside the fleet's workers."""
-
-    def __init__(self, servers, fleet):
-        self.servers, self.fleet = servers, fleet
-        self.redis = redis.Redis(port=servers.redis_port, decode_responses=True, encoding_errors="replace")
-
-    def _on_channel(self, what):
-        connection = self.servers.amqp()
-        try:
-            return what(connection.channel())
-        finally:
-            connection.close()
-
-    def put(self, kind, body=b"", **params):
-        job = new_id()
-        properties = pika.BasicProperties(message_id=job, type=kind, delivery_mode=2,
-                                          headers={"params": json.dumps(params)})
-        self._on_channel(lambda channel: channel.basic_publish("", f"millrace.{kind}", body, properties))
-        return job
-
-    def ready(self, queue):
-        return self._on_channel(lambda channel: channel.queue_declare(f"millrace.{queue}", passive=True)
-                                .method.message_count)
-
-    def field(self, job, name):
-        return self.redis.hget(f"job:{job}", name)
-
-    def wait(self, job, state, deadline=15.0):
-        eventually(lambda: self.field(job, "state") == state, deadline, what=f"{job} {state}")
-
-    def assert_all_acked(self, kind):
-        """Nothing waits, also no duplicate in a delay queue, and with its consumers gone nothing comes back."""
-        queues = [kind] + [f"delay.{2 ** rung}" for rung in range(10)]
-        eventually(lambda: not any(self.ready(queue) for queue in queues), deadline=40, every=0.2)
-        for worker in self.fleet.workers:
-            worker.stop()
-        assert self.ready(kind) == 0
-
-
-def new_id():
-    """A UUIDv7, as any producer can make it."""
-    dice = uuid.uuid4().int
-    return str(uuid.UUID(int=int(time.time() * 1000) << 80 | 7 << 76 | dice & 0xFFF << 64 | 2 << 62
-                         | dice & ((1 << 62) - 1)))
 
 
 @pytest.fixture
@@ -101,9 +51,18 @@ def test_an_executor_has_no_secrets(bench):
     executor, = worker.executors()
     with open(f"/proc/{executor}/environ", encoding="utf-8") as file:
         names = {entry.partition("=")[0] for entry in file.read().split("\0") if entry}
-    assert names <= {"PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "OPENBLAS_NUM_THREADS"}
+    assert names <= {"PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE"}
     links = [os.readlink(f"/proc/{executor}/fd/{fd}") for fd in os.listdir(f"/proc/{executor}/fd")]
     assert sum(link.startswith("socket:") for link in links) == 1, links
+
+
+def test_a_kernel_that_is_slow_here_is_not_passed_on_and_said_so(bench):
+    assert 'kernel name="' in bench.fleet.start_worker().log()
+    worker = bench.fleet.start_worker(OPENBLAS_CORETYPE="Nehalem")
+    line, = [line for line in worker.log().splitlines() if " kernel name=" in line]
+    assert " warn " in line and "OPENBLAS_CORETYPE=Nehalem" in line and "slow" in line
+    with open(f"/proc/{worker.executors()[0]}/environ", encoding="utf-8") as file:
+        assert "Nehalem" not in file.read()
 
 
 def test_the_ready_file_says_whether_the_broker_confirmed_a_consumer(private_bench):

@@ -101,6 +101,60 @@ static bool try_limits(void)
 
 static bool try_abort(void) { abort(); }
 
+/* A file as it comes with a job: sent before the jail, received inside. */
+static bool send_file(void)
+{
+    union {
+        struct cmsghdr head;
+        char           room[CMSG_SPACE(sizeof(int))];
+    } control = {.head = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+    char          byte = 0;
+    struct iovec  part = {&byte, 1};
+    struct msghdr msg = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
+    int fd = memfd_create("blob", MFD_CLOEXEC);
+
+    if (fd < 0 || write(fd, "blob", 4) != 4)
+        return false;
+    memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+    return sendmsg(pair[1], &msg, 0) == 1;
+}
+
+static int receive_file(void)
+{
+    union {
+        struct cmsghdr head;
+        char           room[CMSG_SPACE(sizeof(int))];
+    } control;
+    char          byte;
+    struct iovec  part = {&byte, 1};
+    struct msghdr msg = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
+    int fd = -1;
+
+    if (recvmsg(pair[0], &msg, 0) == 1 && CMSG_FIRSTHDR(&msg))
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+    return fd;
+}
+
+static bool try_read_file(void)
+{
+    int   fd = receive_file();
+    char  text[4];
+    char *map = mmap(NULL, 4, PROT_READ, MAP_PRIVATE, fd, 0);
+
+    return fd > STDERR_FILENO && pread(fd, text, 4, 0) == 4 && memcmp(text, "blob", 4) == 0 && map != MAP_FAILED &&
+           memcmp(map, "blob", 4) == 0;
+}
+
+/* The limit of file size lets nobody write until the parent raises it. */
+static bool try_write_file(void) { return pwrite(receive_file(), "x", 1, 0) == 1; }
+
+static bool try_map_file_shared(void)
+{
+    return mmap(NULL, 4, PROT_READ | PROT_WRITE, MAP_SHARED, receive_file(), 0) != MAP_FAILED;
+}
+
 /* What computing needs stays possible. */
 static bool try_memory(void)
 {
@@ -153,6 +207,9 @@ static const struct attempt {
     {"grow-shared", try_grow_shared},
     {"turn-writable", try_turn_writable},
     {"too-many-addresses", try_too_many_addresses},
+    {"read-file", try_read_file},
+    {"write-file", try_write_file},
+    {"map-file-shared", try_map_file_shared},
 };
 
 int main(int argc, char **argv)
@@ -162,8 +219,9 @@ int main(int argc, char **argv)
     if (argc != 2 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair))
         return 2;
     shared = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
+    if (shared == MAP_FAILED || !send_file())
         return 2;
+    signal(SIGXFSZ, SIG_IGN); /* as jail_tie_to_parent does */
     if (jail_enter(pair[0], MEMORY_MAX, &why)) {
         fprintf(stderr, "%s\n", why.detail);
         return 3;

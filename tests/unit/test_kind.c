@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_kind.c - the table of kinds; parameters from text and JSON. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,21 +177,44 @@ static void spin__takes_no_body(void **state)
 {
     struct args  args;
     struct fault why;
-    uint64_t       bytes;
+    uint64_t     bytes;
 
     (void)state;
     args_init(&args);
-    assert_int_equal(spin_spec.check(&args, &(struct input){NULL, 1, ""}, &(struct limits){.inline_max = 1024}, &bytes, &why), ERR_BODY);
-    assert_int_equal(spin_spec.check(&args, &(struct input){NULL, 0, ""}, &(struct limits){.inline_max = 1024}, &bytes, &why), ERR_OK);
+    assert_int_equal(
+        spin_spec.check(&args, &(struct input){NULL, 1, ""}, &(struct limits){.inline_max = 1024}, &bytes, &why),
+        ERR_BODY);
+    assert_int_equal(
+        spin_spec.check(&args, &(struct input){NULL, 0, ""}, &(struct limits){.inline_max = 1024}, &bytes, &why),
+        ERR_OK);
     assert_false(spin->takes_body);
+}
+
+static struct args make_args(int64_t m, int64_t k, int64_t n)
+{
+    struct args args;
+
+    args_init(&args);
+    for (int i = 0; i < 3; i++) {
+        args.integer[i] = (int64_t[]){m, k, n}[i];
+        args.real[i] = (double)args.integer[i];
+    }
+    return args;
+}
+
+static void set_int(struct args *args, int i, int64_t value)
+{
+    args->integer[i] = value;
+    args->real[i] = (double)value;
 }
 
 /* Checks m, k, n against a body and a limit. */
 static enum err check_sizes(int64_t m, int64_t k, int64_t n, size_t body, size_t limit, struct fault *why)
 {
-    struct args args = {.integer = {m, k, n}};
-    uint64_t      bytes = 0;
-    enum err    e = matrix->check(&args, &(struct input){NULL, body, ""}, &(struct limits){.inline_max = limit}, &bytes, why);
+    struct args args = make_args(m, k, n);
+    uint64_t    bytes = 0;
+    enum err    e =
+        matrix->check(&args, &(struct input){NULL, body, ""}, &(struct limits){.inline_max = limit}, &bytes, why);
 
     if (!e)
         assert_int_equal(bytes, 128 + 8 * m * n);
@@ -210,9 +234,135 @@ static void matrix__sizes_must_agree_and_stay_within_the_limit(void **state)
     assert_int_equal(check_sizes(2, 3, 4, 0, 1024, &why), ERR_BODY);
     assert_int_equal(check_sizes(100, 1, 100, 1600, 80000, &why), ERR_OK);
     assert_int_equal(check_sizes(100, 1, 100, 1600, 79999, &why), ERR_RESULT_LARGE);
-    assert_string_equal(why.detail, "the product takes 80000 bytes as float64; the limit is 79999 bytes");
+    assert_string_equal(why.detail, "the product takes 80000 bytes; the limit is 79999 bytes");
     assert_int_equal(check_sizes(big, big, big, 0, 262144, &why), ERR_TOO_LARGE);
-    assert_int_equal(check_sizes(big, 1, big, 0, 16 * (size_t)big, &why), ERR_RESULT_LARGE);
+    assert_int_equal(check_sizes(big, 1, big, 0, 16 * (size_t)big, &why), ERR_BODY);
+    assert_int_equal(check_sizes(100000, 1, 100000, 1600000, 1600000, &why), ERR_RESULT_LARGE);
+}
+
+static void matrix__run_checks_without_limits(void **state)
+{
+    const char *refs =
+        "{\"blobs\":[\"x\"],\"A\":{\"at\":\"blob\",\"blob\":0,\"offset\":80,\"dtype\":\"f4\",\"order\":\"F\"},"
+        "\"B\":{\"at\":\"random\",\"seed\":3}}";
+    struct args  args = make_args(100000, 200000, 300000);
+    uint64_t     bytes = 0;
+    struct fault why;
+
+    (void)state;
+    assert_int_equal(
+        matrix->check(&args, &(struct input){NULL, 0, refs}, &(struct limits){.inline_max = SIZE_MAX}, &bytes, &why),
+        ERR_OK);
+    assert_int_equal(bytes, 128 + 8 * 100000ull * 300000);
+}
+
+static enum err check_refs(struct args *args, const char *refs, size_t body, uint64_t *bytes, struct fault *why)
+{
+    const struct limits limits = {1024, 200000, 1 << 30, 0, true};
+
+    memset(why, 0, sizeof(*why));
+    return matrix->check(args, &(struct input){NULL, body, refs}, &limits, bytes, why);
+}
+
+#define RANDOM_REFS "{\"blobs\":[],\"A\":{\"at\":\"random\",\"seed\":1},\"B\":{\"at\":\"random\",\"seed\":2}}"
+
+static void matrix__referenced_operands_have_limits_of_their_own(void **state)
+{
+    const char *ints =
+        "{\"blobs\":[\"x\"],\"A\":{\"at\":\"blob\",\"blob\":0,\"offset\":80,\"dtype\":\"i4\",\"order\":\"C\"},"
+        "\"B\":{\"at\":\"body\",\"offset\":8,\"dtype\":\"i4\",\"order\":\"C\"}}";
+    struct args  args = make_args(10, 20, 30);
+    uint64_t     bytes = 0;
+    struct fault why;
+
+    (void)state;
+    assert_int_equal(check_refs(&args, ints, 2408, &bytes, &why), ERR_TOO_LARGE);
+    assert_string_equal(why.detail, "the operands take 2408 bytes; the limit is 1024 bytes");
+    assert_int_equal(check_refs(&args, ints, 1000, &bytes, &why), ERR_BODY);
+    args = make_args(10, 20, 3);
+    assert_int_equal(check_refs(&args, ints, 248, &bytes, &why), ERR_OK);
+    assert_int_equal(bytes, 128 + 4 * 30);
+    assert_int_equal(check_refs(&args, "{\"blobs\":[]}", 0, &bytes, &why), ERR_BODY);
+    args = make_args(200001, 20, 3);
+    assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_TOO_LARGE);
+    assert_string_equal(why.detail, "m is 200001; at most 200000 rows of A are taken");
+    args = make_args(16384, 1, 8192);
+    assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_RESULT_LARGE);
+    assert_string_equal(why.detail, "the product takes 1073741824 bytes; the limit is 1073741824 bytes");
+    args = make_args(16384, 1, 8191);
+    assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_OK);
+}
+
+static void matrix__a_tile_is_one_of_those_there_are(void **state)
+{
+    enum { TILE_M = 3, TILE_N, TILE };
+    struct args  args = make_args(100, 7, 90);
+    uint64_t     bytes = 0;
+    struct fault why;
+
+    (void)state;
+    set_int(&args, TILE_M, 30);
+    assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_PARAM);
+    assert_string_equal(why.detail, "tile_m and tile_n belong together");
+    set_int(&args, TILE_N, 40);
+    assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_OK);
+    assert_int_equal(bytes, 128 + 8 * 9000);
+    set_int(&args, TILE, 11); /* of 4 x 3: what is left, 10 x 10 */
+    assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_OK);
+    assert_int_equal(bytes, 128 + 8 * 100);
+    set_int(&args, TILE, 12);
+    assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_PARAM);
+    assert_string_equal(why.detail, "tile is 12; the product has 12, counted from 0");
+    set_int(&args, TILE_M, 1);
+    set_int(&args, TILE_N, 2);
+    assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_PARAM);
+    assert_string_equal(why.detail, "tiles of 1 x 2 are 4500; at most 4096 are taken");
+    args = make_args(100, 7, 90);
+    set_int(&args, TILE, 0);
+    assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_PARAM);
+}
+
+static int64_t split(struct args *args, const char *refs, struct buf *layout)
+{
+    layout->len = 0;
+    return matrix->split(args, &(struct input){NULL, 0, refs}, &(struct share){512u << 20, 2}, layout);
+}
+
+static void matrix__a_large_product_is_cut_once_and_for_all(void **state)
+{
+    enum { TILE_M = 3, TILE_N, TILE };
+    struct args args = make_args(20000, 20000, 20000);
+    struct buf  layout = {0};
+    int64_t     count = split(&args, RANDOM_REFS, &layout);
+    struct args later = args;
+    char        wanted[160];
+
+    (void)state;
+    assert_in_range(count, 60, 100);
+    snprintf(wanted, sizeof(wanted),
+             "{\"rows\":20000,\"cols\":20000,\"tile_rows\":%d,\"tile_cols\":%d,\"dtype\":\"f8\"}",
+             (int)args.integer[TILE_M], (int)args.integer[TILE_N]);
+    assert_int_equal(layout.len, strlen(wanted));
+    assert_memory_equal(layout.data, wanted, layout.len);
+    assert_true(args.real[TILE_M] == (double)args.integer[TILE_M]);
+    assert_int_equal(
+        matrix->split(&later, &(struct input){NULL, 0, RANDOM_REFS}, &(struct share){64u << 20, 50}, &layout),
+        count); /* whatever the fleet has become */
+    assert_memory_equal(&later, &args, sizeof(args));
+    set_int(&args, TILE, 5);
+    assert_int_equal(split(&args, RANDOM_REFS, &layout), 1);
+    assert_int_equal(layout.len, 0);
+    assert_int_equal(matrix->member_param, TILE);
+
+    args = make_args(100, 100, 100);
+    assert_int_equal(split(&args, RANDOM_REFS, &layout), 1);
+    assert_true(isnan(args.real[TILE_M]));
+    set_int(&args, TILE_M, 30); /* as the user wants it */
+    set_int(&args, TILE_N, 50);
+    assert_int_equal(split(&args, RANDOM_REFS, &layout), 8);
+    args = make_args(20000, 20000, 20000);
+    assert_int_equal(split(&args, "{\"blobs\":[]}", &layout), 1); /* its run says what is wrong */
+    buf_free(&layout);
 }
 
 int main(void)
@@ -227,6 +377,10 @@ int main(void)
         cmocka_unit_test(args__bad_json_is_refused_with_its_reason),
         cmocka_unit_test(spin__takes_no_body),
         cmocka_unit_test(matrix__sizes_must_agree_and_stay_within_the_limit),
+        cmocka_unit_test(matrix__run_checks_without_limits),
+        cmocka_unit_test(matrix__referenced_operands_have_limits_of_their_own),
+        cmocka_unit_test(matrix__a_tile_is_one_of_those_there_are),
+        cmocka_unit_test(matrix__a_large_product_is_cut_once_and_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

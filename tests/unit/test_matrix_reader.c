@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kinds/kind.h"
-#include "kinds/matrix/reader.h"
+#include "kinds/matrix/intake.h"
+#include "kinds/matrix/matrix.h"
 #include "tests/unit/check.h"
 
 #define LIMIT 4096
@@ -20,34 +20,53 @@ struct reading {
     struct buf   input;
 };
 
-static void feed(struct matrix_reader *r, const char *bytes, size_t len)
+#define json (&matrix_intakes[0])
+
+static void feed(void *ctx, const char *bytes, size_t len)
 {
     char        *copy = xmalloc(len); /* its own allocation: a step beyond it shows under ASan */
     struct fault why;
     enum err     ignored;
 
     memcpy(copy, bytes, len);
-    ignored = matrix_reader_feed(r, copy, len, &why);
-    (void)ignored; /* an error stays: finish tells it */
+    ignored = json->feed(ctx, NULL, false, copy, len, &why);
+    (void)ignored; /* an error stays: end tells it */
     free(copy);
 }
 
-/* cut: length of the first piece; 0 for byte by byte. */
-static struct reading read_cut(const char *text, size_t len, size_t cut, size_t limit)
+static struct reading end(void *ctx)
 {
-    struct matrix_reader *r = matrix_reader_new(limit);
-    struct reading        got = {0};
+    struct reading got = {0};
+    struct taken   taken = {0};
+    struct args    args;
+
+    args_init(&args);
+    got.err = json->end(ctx, &args, &taken, &got.why);
+    for (int i = 0; i < MATRIX_SIDES; i++)
+        got.sides[i] = (size_t)args.integer[i];
+    got.input = taken.body;
+    assert_int_equal(taken.refs.len, 0); /* nothing here is beyond memory */
+    return got;
+}
+
+/* cut: length of the first piece; 0 for byte by byte. */
+static struct reading read_within(const char *text, size_t len, size_t cut, const struct limits *limits)
+{
+    void *ctx = json->begin(limits, NULL);
 
     if (cut) {
-        feed(r, text, cut);
-        feed(r, text + cut, len - cut);
+        feed(ctx, text, cut);
+        feed(ctx, text + cut, len - cut);
     } else {
         for (size_t i = 0; i < len; i++)
-            feed(r, text + i, 1);
+            feed(ctx, text + i, 1);
     }
-    got.err = matrix_reader_finish(r, got.sides, &got.input, &got.why);
-    matrix_reader_free(r);
-    return got;
+    return end(ctx);
+}
+
+static struct reading read_cut(const char *text, size_t len, size_t cut, size_t limit)
+{
+    return read_within(text, len, cut, &(struct limits){.inline_max = limit});
 }
 
 static void expect_same(const struct reading *a, const struct reading *b, const char *text)
@@ -167,8 +186,8 @@ static void reader__refuses_what_is_not_json(void **state)
 static void reader__refuses_what_is_not_two_matrices(void **state)
 {
     (void)state;
-    expect_refused("{\"A\":1}", ERR_JSON, "byte 5: expected '[', an array of rows, found '1'");
-    expect_refused("{\"A\":\"x\"}", ERR_JSON, "expected '[', an array of rows, found '\"'");
+    expect_refused("{\"A\":1}", ERR_JSON, "byte 5: expected '[', an array of rows, or '{', found '1'");
+    expect_refused("{\"A\":\"x\"}", ERR_JSON, "expected '[', an array of rows, or '{', found '\"'");
     expect_refused("{\"A\":[1,2]}", ERR_JSON, "byte 6: expected '[', a row, found '1'");
     expect_refused("{\"A\":[[[1]]]}", ERR_JSON, "byte 7: expected a number, found '['");
     expect_refused("{\"A\":[[\"1\"]]}", ERR_JSON, "byte 7: expected a number, found '\"'");
@@ -228,25 +247,50 @@ static void reader__stops_at_the_limit_of_numbers(void **state)
     buf_free(&got.input);
     got = read_bytes(text, strlen(text), 31);
     assert_int_equal(got.err, ERR_TOO_LARGE);
-    assert_string_equal(got.why.detail, "the operands take more than 31 bytes as float64, which is the limit");
+    assert_string_equal(got.why.detail, "the operands take more than 31 bytes, which is the limit");
 }
 
 static void reader__stops_at_the_limit_of_text(void **state)
 {
-    enum { LIMIT_TEXT = 16 * 64 + 1024 };
-    char           text[LIMIT_TEXT + 1];
-    struct reading got;
+    enum { LIMIT_TEXT = 200 };
+    const struct limits limits = {.inline_max = 16, .upload_max = LIMIT_TEXT};
+    char                text[LIMIT_TEXT + 1];
+    struct reading      got;
 
     (void)state;
     memset(text, ' ', sizeof(text));
     memcpy(text, "{\"A\":[[1]],\"B\":[[2]]}", 21);
-    got = read_cut(text, LIMIT_TEXT, 0, 16);
+    got = read_within(text, LIMIT_TEXT, 0, &limits);
     assert_int_equal(got.err, ERR_OK);
     buf_free(&got.input);
-    for (size_t cut = 0; cut <= LIMIT_TEXT; cut += 7) {
-        got = read_cut(text, LIMIT_TEXT + 1, cut, 16);
+    for (size_t cut = 0; cut <= LIMIT_TEXT; cut++) {
+        got = read_within(text, LIMIT_TEXT + 1, cut, &limits);
         assert_int_equal(got.err, ERR_TOO_LARGE);
-        assert_string_equal(got.why.detail, "the document is longer than 2048 bytes of text");
+        assert_string_equal(got.why.detail, "the document is longer than 200 bytes of text");
+    }
+}
+
+static void reader__stops_at_the_limit_of_sides(void **state)
+{
+    static const struct {
+        const char *text, *detail;
+    } beyond[] = {
+        {"{\"A\":[[1,2,3,4", "row 0 of A has more than 3 numbers, which is the limit"},
+        {"{\"B\":[[1],[1,2,3,4", "row 1 of B has more than 3 numbers, which is the limit"},
+        {"{\"A\":[[1],[2],[3],[", "A has more than 3 rows, which is the limit"},
+    };
+    const struct limits limits = {.inline_max = LIMIT, .side_max = 3};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(beyond) / sizeof(beyond[0]); i++) {
+        void          *ctx = json->begin(&limits, NULL);
+        struct reading got;
+
+        feed(ctx, beyond[i].text, strlen(beyond[i].text));
+        feed(ctx, " ", 1); /* ends the number */
+        got = end(ctx);
+        assert_int_equal(got.err, ERR_TOO_LARGE);
+        assert_string_equal(got.why.detail, beyond[i].detail);
     }
 }
 
@@ -300,43 +344,24 @@ static void reader__refuses_literals_beyond_their_bound(void **state)
 
 static void reader__refuses_a_long_literal_before_its_end(void **state)
 {
-    struct matrix_reader *r = matrix_reader_new(LIMIT);
-    struct fault          why;
+    void        *ctx = json->begin(&(struct limits){.inline_max = LIMIT}, NULL);
+    struct fault why;
 
     (void)state;
-    assert_int_equal(matrix_reader_feed(r, "{\"A\":[[0.", 9, &why), ERR_OK);
+    assert_int_equal(json->feed(ctx, NULL, false, "{\"A\":[[0.", 9, &why), ERR_OK);
     for (int i = 0; i < LITERAL_MAX - 2; i++)
-        assert_int_equal(matrix_reader_feed(r, "0", 1, &why), ERR_OK);
-    assert_int_equal(matrix_reader_feed(r, "0", 1, &why), ERR_JSON);
-    matrix_reader_free(r);
-}
-
-static void reader__adds_to_what_the_caller_has(void **state)
-{
-    struct matrix_reader *r = matrix_reader_new(LIMIT);
-    size_t                sides[MATRIX_SIDES];
-    struct buf            input = {0};
-    struct fault          why;
-
-    (void)state;
-    buf_append(&input, "12345678", 8);
-    assert_int_equal(matrix_reader_feed(r, "{\"A\":[[1]],\"B\":[[2]]}", 21, &why), ERR_OK);
-    assert_int_equal(matrix_reader_finish(r, sides, &input, &why), ERR_OK);
-    assert_int_equal(input.len, 24);
-    assert_memory_equal(input.data + 8, ((double[]){1, 2}), 16);
-    buf_free(&input);
-    matrix_reader_free(r);
-    matrix_reader_free(NULL);
+        assert_int_equal(json->feed(ctx, NULL, false, "0", 1, &why), ERR_OK);
+    assert_int_equal(json->feed(ctx, NULL, false, "0", 1, &why), ERR_JSON);
+    json->abort(ctx);
 }
 
 static void intake__sets_the_sides_and_knows_contradictions(void **state)
 {
-    const struct intake *json = &matrix_spec.intakes[0];
-    const char          *text = "{\"A\":[[1,2]],\"B\":[[3],[4]]}";
-    struct taken         input = {0};
-    struct args          args;
-    struct fault         why;
-    void                *ctx = json->begin(&(struct limits){.inline_max = LIMIT}, NULL);
+    const char  *text = "{\"A\":[[1,2]],\"B\":[[3],[4]]}";
+    struct taken input = {0};
+    struct args  args;
+    struct fault why;
+    void        *ctx = json->begin(&(struct limits){.inline_max = LIMIT}, NULL);
 
     (void)state;
     assert_string_equal(json->content_type, "application/json");
@@ -352,7 +377,7 @@ static void intake__sets_the_sides_and_knows_contradictions(void **state)
     ctx = json->begin(&(struct limits){.inline_max = LIMIT}, NULL);
     assert_int_equal(json->feed(ctx, NULL, false, text, strlen(text), &why), ERR_OK);
     assert_int_equal(json->end(ctx, &args, &input, &why), ERR_PARAM);
-    assert_string_equal(why.detail, "k is given as 3, but the document has 2 columns of A and rows of B");
+    assert_string_equal(why.detail, "k is given as 3, but there are 2 columns of A and rows of B");
     buf_free(&input.body);
     ctx = json->begin(&(struct limits){.inline_max = LIMIT}, NULL);
     json->abort(ctx);
@@ -373,10 +398,10 @@ int main(void)
         cmocka_unit_test(reader__refuses_shapes_that_do_not_fit),
         cmocka_unit_test(reader__stops_at_the_limit_of_numbers),
         cmocka_unit_test(reader__stops_at_the_limit_of_text),
+        cmocka_unit_test(reader__stops_at_the_limit_of_sides),
         cmocka_unit_test(reader__takes_literals_up_to_their_bound),
         cmocka_unit_test(reader__refuses_literals_beyond_their_bound),
         cmocka_unit_test(reader__refuses_a_long_literal_before_its_end),
-        cmocka_unit_test(reader__adds_to_what_the_caller_has),
         cmocka_unit_test(intake__sets_the_sides_and_knows_contradictions),
     };
 

@@ -82,9 +82,45 @@ static void outcome__a_result_within_its_bound_is_taken(void **state)
     struct fault      why = {0};
 
     (void)state;
-    assert_int_equal(outcome_of_done(&done, 64, &why), ERR_OK);
-    assert_int_equal(outcome_of_done(&done, 63, &why), ERR_INTERNAL);
+    assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_OK);
+    assert_int_equal(outcome_of_done(&done, 63, false, &why), ERR_INTERNAL);
     assert_non_null(strstr(why.detail, "64 bytes"));
+}
+
+static void outcome__a_file_has_just_its_bytes_and_a_checksum(void **state)
+{
+    struct frame_done done = {.type = FRAME_DONE, .err = ERR_OK, .output_len = 64};
+    struct fault      why = {0};
+
+    (void)state;
+    strcpy(done.sum, "0123456789abcdef0123456789abcdef");
+    assert_int_equal(outcome_of_done(&done, 64, true, &why), ERR_OK);
+    assert_int_equal(outcome_of_done(&done, 65, true, &why), ERR_INTERNAL);
+    assert_int_equal(outcome_of_done(&done, 63, true, &why), ERR_INTERNAL);
+    done.sum[31] = 'g';
+    assert_int_equal(outcome_of_done(&done, 64, true, &why), ERR_INTERNAL);
+    memset(done.sum, 'a', sizeof done.sum); /* no NUL */
+    assert_int_equal(outcome_of_done(&done, 64, true, &why), ERR_INTERNAL);
+    done.sum[0] = '\0';
+    assert_int_equal(outcome_of_done(&done, 64, true, &why), ERR_INTERNAL);
+    assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_OK);
+}
+
+static void outcome__what_goes_into_the_record_is_json(void **state)
+{
+    static const char *const refused[] = {"x", "{", "[]", "{} {}", "\"a\"", " "};
+    struct frame_done        done = {.type = FRAME_DONE, .err = ERR_OK, .output_len = 64};
+    struct fault             why = {0};
+
+    (void)state;
+    strcpy(done.verified, "{\"method\":\"freivalds\",\"probes\":2}");
+    assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_OK);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        strcpy(done.verified, refused[i]);
+        assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_INTERNAL);
+    }
+    memset(done.verified, ' ', sizeof done.verified); /* no NUL */
+    assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_INTERNAL);
 }
 
 static void outcome__an_error_keeps_its_detail(void **state)
@@ -94,7 +130,7 @@ static void outcome__an_error_keeps_its_detail(void **state)
 
     (void)state;
     strcpy(done.why.detail, "row 3");
-    assert_int_equal(outcome_of_done(&done, 64, &why), ERR_OVERFLOW);
+    assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_OVERFLOW);
     assert_string_equal(why.detail, "row 3");
 }
 
@@ -104,14 +140,14 @@ static void outcome__an_answer_is_not_trusted(void **state)
     struct fault      why = {0};
 
     (void)state;
-    assert_int_equal(outcome_of_done(&done, 64, &why), ERR_INTERNAL);
+    assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_INTERNAL);
     done.err = UINT32_MAX;
-    assert_int_equal(outcome_of_done(&done, 64, &why), ERR_INTERNAL);
+    assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_INTERNAL);
     done.err = ERR_NOT_FOUND; /* an error, but none that ends an attempt */
-    assert_int_equal(outcome_of_done(&done, 64, &why), ERR_INTERNAL);
+    assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_INTERNAL);
     done.err = ERR_MEMORY;
     memset(done.why.detail, 'x', sizeof done.why.detail); /* no NUL */
-    assert_int_equal(outcome_of_done(&done, 64, &why), ERR_MEMORY);
+    assert_int_equal(outcome_of_done(&done, 64, false, &why), ERR_MEMORY);
     assert_int_equal(strlen(why.detail), sizeof why.detail - 1);
 }
 
@@ -145,6 +181,8 @@ int main(void)
         cmocka_unit_test(outcome__every_reason_has_a_fault_that_ends_an_attempt),
         cmocka_unit_test(outcome__only_ends_that_we_did_not_want_space_out_the_starts),
         cmocka_unit_test(outcome__a_result_within_its_bound_is_taken),
+        cmocka_unit_test(outcome__a_file_has_just_its_bytes_and_a_checksum),
+        cmocka_unit_test(outcome__what_goes_into_the_record_is_json),
         cmocka_unit_test(outcome__an_error_keeps_its_detail),
         cmocka_unit_test(outcome__an_answer_is_not_trusted),
         cmocka_unit_test(outcome__transient_errors_climb_the_rungs_and_losses_do_not),

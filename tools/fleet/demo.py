@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a stranger sees first: a fleet of its own, two kinds of jobs, checked results.
+"""What a stranger sees first: a fleet of its own, jobs of two kinds and of two sizes, checked results.
 
 The fleet is started as a user would start it, by `up`, on a temporary folder
 and a free port, and asked over HTTP alone. Every result is checked against
@@ -9,9 +9,11 @@ Python's own arithmetic; only then is the exit status 0.
 import hashlib
 import http.client
 import json
+import operator
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,10 @@ from fleet.supervisor import REPOSITORY
 A = [[1, 2, 3], [4, 5, 6]]
 B = [[0.5, -1], [2, 0.25], [-3, 7]]
 ITERATIONS = 100000
+LARGE = 600, 400, 500  # rows of A, columns of A and rows of B, columns of B
+TILE = 200, 250
+WINDOW = (198, 202), (248, 252)  # rows and columns of C where four tiles meet
+BOUNDARY = "millrace-demo-boundary"
 DEADLINE_SECONDS = 30
 
 
@@ -52,7 +58,7 @@ def _ready_url(fleet):
 
 
 def _show(client):
-    right = _multiply(client) & _hash(client, os.path.join(REPOSITORY, "run"))
+    right = _multiply(client) & _multiply_in_tiles(client) & _hash(client, os.path.join(REPOSITORY, "run"))
     jobs = client.call("GET", "/stats")["jobs"]
     print("\nGET /stats     " + ", ".join(f"{count} {name}" for name, count in jobs.items() if count))
     if not right:
@@ -61,6 +67,7 @@ def _show(client):
     print("\nAll results are right. Next:\n"
           "  ./run up                  a fleet that stays, on http://127.0.0.1:8080\n"
           "  curl -d '{\"A\":[[1,2]],\"B\":[[3],[4]]}' http://127.0.0.1:8080/matrix_multiplication\n"
+          "  curl -F A=@A.npy -F B=@B.npy http://127.0.0.1:8080/matrix_multiplication\n"
           "  curl 'http://127.0.0.1:8080/jobs/ID?wait=10'   then .../jobs/ID/result")
     return 0
 
@@ -73,6 +80,45 @@ def _multiply(client):
     _print_side_by_side(A, B, product)
     print(f"  {record['state']} by {record['worker']}, attempt {record['attempt']}, {_times(record)}")
     return product == [[sum(x * y for x, y in zip(row, column)) for column in zip(*B)] for row in A]
+
+
+def _multiply_in_tiles(client):
+    """Two NumPy files as a form; the product is cut, and looked at through a window."""
+    m, k, n = LARGE
+    a = [[(3 * i + 5 * j) % 17 - 8 for j in range(k)] for i in range(m)]
+    b = [[(7 * i + 2 * j) % 13 - 6 for j in range(n)] for i in range(k)]
+    path = "/matrix_multiplication?tile_m={}&tile_n={}".format(*TILE)
+    job = client.call("POST", path, _form({"A": _npy(a), "B": _npy(b)}),
+                      f"multipart/form-data; boundary={BOUNDARY}")
+    print(f"\nPOST {path}\n  202, job {job['id']}   (A.npy {m} x {k}, B.npy {k} x {n})")
+    record = client.wait(job["id"])
+    tiles, verified = record.get("tiles", {}), record.get("verified", {})
+    print(f"  {record['state']} in {tiles.get('total')} tiles, {_times(record)}\n"
+          f"  verified by {verified.get('method')}, {verified.get('probes')} probes, bound {verified.get('bound', 0):.1e}")
+    (top, bottom), (left, right) = WINDOW
+    path = f"/jobs/{job['id']}/result?rows={top}:{bottom}&cols={left}:{right}"
+    window = client.call("GET", path)["C"]
+    print(f"GET {path}")
+    for line in _lines(window):
+        print("  " + line)
+    columns = list(zip(*b))[left:right]
+    return (tiles.get("total", 0) > 1 and bool(verified) and
+            window == [[sum(map(operator.mul, row, column)) for column in columns] for row in a[top:bottom]])
+
+
+def _npy(matrix):
+    """A NumPy file, version 1.0, as numpy.save writes it."""
+    head = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({len(matrix)}, {len(matrix[0])}), }}"
+    head = head.ljust(117) + "\n"
+    return (b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() +
+            b"".join(struct.pack(f"<{len(row)}d", *row) for row in matrix))
+
+
+def _form(parts):
+    body = b"".join(f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}.npy"\r\n'
+                    f"Content-Type: application/octet-stream\r\n\r\n".encode() + content + b"\r\n"
+                    for name, content in parts.items())
+    return body + f"--{BOUNDARY}--\r\n".encode()
 
 
 def _hash(client, path):
@@ -117,10 +163,10 @@ class Client:
     def __init__(self, url):
         self._address = url.removeprefix("http://")
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, content_type=None):
         connection = http.client.HTTPConnection(self._address, timeout=70)
         try:
-            connection.request(method, path, body=body)
+            connection.request(method, path, body, {"Content-Type": content_type} if content_type else {})
             answer = connection.getresponse()
             text = answer.read().decode()
         finally:

@@ -5,6 +5,7 @@
     DIR/state.json   ports and names that a restart keeps, and the processes of now
     DIR/rabbitmq/    queues, cookie, generated configuration
     DIR/redis/       the append-only file
+    DIR/blobs/       inputs and results beyond what messages carry
     DIR/log/         a file per program
     DIR/ready/       a file per worker that the broker serves
 """

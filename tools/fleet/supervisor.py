@@ -129,6 +129,7 @@ class Supervisor:
                if not name.startswith(("OPENBLAS_", "GOTO_", "OMP_")) and name not in OWN_NAMES}
         for server in self._servers:
             env["MILLRACE_AMQP_URL" if isinstance(server, RabbitMQ) else "MILLRACE_REDIS_URL"] = server.url
+        env.setdefault("MILLRACE_BLOB_DIR", self._folder.file("blobs"))
         env["MILLRACE_PORT"] = str(self._options.port)
         env["MILLRACE_SLOTS"] = str(self._options.slots)
         if env.get("MILLRACE_API_KEY_FILE"):

@@ -4,6 +4,7 @@
 #include "worker/executor/jail.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -16,7 +17,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FILES_MAX 8 /* descriptors that may be open: far more than are needed */
+#include "worker/frame.h"
+
+#define FILES_MAX (EXECUTOR_FD + 1 + FRAME_FDS) /* descriptors that may be open at one time */
 
 /* Sanitizers reserve terabytes of shadow memory, trace themselves for leaks
  * and read /proc when they end: under them there is no filter and no limit of
@@ -40,7 +43,7 @@ static enum err refuse(struct fault *why, const char *what)
 enum err jail_tie_to_parent(int fd, struct fault *why)
 {
     /* What stops a worker stops it alone: it decides what becomes of the job.
-     * A full log file must not kill (RLIMIT_FSIZE is 0). */
+     * A full log file must not kill (RLIMIT_FSIZE is 0 but for a job's output). */
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
     struct ucred     parent;
     socklen_t        len = sizeof(parent);
@@ -60,6 +63,17 @@ static enum err limit(struct fault *why, const char *name, __rlimit_resource_t r
 {
     struct rlimit r = {.rlim_cur = value, .rlim_max = value};
 
+    return setrlimit(resource, &r) ? refuse(why, name) : ERR_OK;
+}
+
+/* One that the worker may raise for a job and lower again. Nobody can from in here: the filter forbids it. */
+static enum err limit_for_now(struct fault *why, const char *name, __rlimit_resource_t resource, uint64_t value)
+{
+    struct rlimit r;
+
+    if (getrlimit(resource, &r))
+        return refuse(why, name);
+    r.rlim_cur = value < r.rlim_max ? value : r.rlim_max;
     return setrlimit(resource, &r) ? refuse(why, name) : ERR_OK;
 }
 
@@ -90,7 +104,7 @@ static enum err limit_memory(uint64_t memory_max, struct fault *why)
 
     if (!e)
         e = limit(why, "RLIMIT_DATA", RLIMIT_DATA, data + memory_max);
-    return e ? e : limit(why, "RLIMIT_AS", RLIMIT_AS, all + memory_max);
+    return e ? e : limit_for_now(why, "RLIMIT_AS", RLIMIT_AS, all + memory_max);
 }
 
 static enum err set_limits(uint64_t memory_max, struct fault *why)
@@ -101,18 +115,24 @@ static enum err set_limits(uint64_t memory_max, struct fault *why)
     if (!e)
         e = limit(why, "RLIMIT_CORE", RLIMIT_CORE, 0);
     if (!e)
-        e = limit(why, "RLIMIT_FSIZE", RLIMIT_FSIZE, 0);
+        e = limit_for_now(why, "RLIMIT_FSIZE", RLIMIT_FSIZE, 0);
     if (!e)
         e = limit(why, "RLIMIT_NOFILE", RLIMIT_NOFILE, FILES_MAX);
     return e;
 }
 
-static void close_others(int fd)
+/* Standard input and output go nowhere, but stay taken: or the descriptor of a result would become standard
+ * output, and whatever a library prints would be written into it. */
+static enum err close_others(int fd, struct fault *why)
 {
+    int nowhere = open("/dev/null", O_RDWR);
+
+    if (nowhere < 0 || dup2(nowhere, STDIN_FILENO) < 0 || dup2(nowhere, STDOUT_FILENO) < 0)
+        return refuse(why, "/dev/null");
     if (fd > STDERR_FILENO + 1)
         close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
     close_range((unsigned)fd + 1, ~0U, 0);
-    close_range(0, STDERR_FILENO - 1, 0);
+    return ERR_OK;
 }
 
 /* Calls that are allowed whatever their arguments. */
@@ -125,6 +145,9 @@ static const int allowed[] = {
     SCMP_SYS(read),
     SCMP_SYS(write),
     SCMP_SYS(close),
+    /* blobs, by descriptors that came with a job; whatever is mapped of them is private */
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
     /* memory (what is mapped anew: see add_rules) */
     SCMP_SYS(brk),
     SCMP_SYS(munmap),
@@ -201,9 +224,10 @@ enum err jail_enter(int fd, uint64_t memory_max, struct fault *why)
 {
     enum err e;
 
-    close_others(fd);
     mallopt(M_ARENA_MAX, 1); /* further arenas would look into /proc when they shrink */
-    e = set_limits(memory_max, why);
+    e = close_others(fd, why);
+    if (!e)
+        e = set_limits(memory_max, why);
     if (e)
         return e;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

@@ -2,9 +2,10 @@
 /* jail.h - what an executor gives up before it sees its first job.
  *
  * From then on the process can compute, allocate up to its limit, speak over
- * the descriptors it holds, and end. It cannot open, connect, start or signal
- * anything else, gains no privilege from any file, and does not outlive its
- * parent. A system call outside the list kills it.
+ * the descriptors it holds, read and write files whose descriptors it is sent,
+ * and end. It cannot open, connect, start or signal anything else, gains no
+ * privilege from any file, and does not outlive its parent. A system call
+ * outside the list kills it.
  */
 #ifndef MILLRACE_JAIL_H
 #define MILLRACE_JAIL_H
@@ -19,8 +20,10 @@
 enum err jail_tie_to_parent(int fd, struct fault *why) MUST_CHECK;
 
 /* Locks the door. Every library must be loaded and every thread made: the
- * filter covers all of them. Closes all descriptors but standard error and fd.
- * memory_max: bytes the process may map beyond what it has by now. */
+ * filter covers all of them. Closes all descriptors but standard error and fd
+ * (standard input and output lead to /dev/null). memory_max: bytes the process
+ * may map beyond what it has by now, and it may write to no file; its parent can
+ * raise both limits, RLIMIT_AS and RLIMIT_FSIZE, from outside. */
 enum err jail_enter(int fd, uint64_t memory_max, struct fault *why) MUST_CHECK;
 
 #endif

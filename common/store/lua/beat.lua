@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- SPDX-License-Identifier: Apache-2.0
 -- beat(epoch, name, json, samples): a worker is there; samples [[name,bucket,n],..].
+-- Answers how many workers there are.
 local now = clock()
 call('SET', 'worker:' .. ARGV[2], ARGV[3], 'PX', 5000)
 call('ZADD', 'workers', now, ARGV[2])
@@ -10,4 +11,4 @@ if ARGV[4] ~= '' then
         call('HINCRBYFLOAT', 'hist', s[1] .. '|' .. s[2], s[3])
     end
 end
-return 'ok'
+return {'ok', call('ZCARD', 'workers')}
