@@ -3,7 +3,7 @@
 
 The scripts are put together as the program does it (common/store/embed.cmake).
 After every test the books must balance: accepted = the sum of all states. A
-test file imports the fixtures server, store and pending from here.
+test file imports the fixtures server, store, pending and group from here.
 """
 
 import json
@@ -22,6 +22,7 @@ DAY = 86_400_000
 LEASE = 15_000
 KEPT_MAX = 1 << 20
 PRELUDES = ("lib", "rare", "group")
+CHECK = '{"method":"freivalds","probes":2,"bound":%s}'
 
 
 def script_text(name):
@@ -241,3 +242,63 @@ def make_pending(store, **more):
 
 def expire_lease(store, job):
     store.r.hset(f"job:{job.id}", "lease", store.now() - 1)
+
+
+class Group:
+    """A parent and its members, as workers and the relay see them."""
+
+    def __init__(self, store, total=3, **more):
+        self.store, self.total = store, total
+        self.parent = make_pending(store, **more)
+        self.packed = b'{"id":"%s","params":"{}","body":4}\nbody' % self.parent.id.encode()
+
+    def form(self):
+        """What the members' messages have in common; a body and a name before the params look like the mark, too."""
+        line = {"id": "", "kind": KIND, "content_type": "@MEMBER@", "parent": self.parent.id,
+                "params": '{"tile":@MEMBER@}', "body": 8}
+        if self.parent.refs:
+            line["input"] = self.parent.refs
+        return json.dumps(line, separators=(",", ":")) + "\n@MEMBER@"
+
+    def visit(self, owner="w1"):
+        """The parent's message has come back, under a new copy."""
+        return self.store.leased(self.parent, owner, copy=uuid.uuid4().hex)
+
+    def split(self, lease=None, sealed=(), total=None, layout="{}", kept_max=KEPT_MAX):
+        pairs = [value for pair in sealed for value in pair]
+        return self.store.of_owner("split", lease or self.visit(), DAY, kept_max, total or self.total, layout, 4000,
+                                   "application/x-npy", self.packed, self.form(), *pairs)
+
+    def relay(self):
+        """Takes the members' messages out of the outbox: number -> job."""
+        _, until, *items = self.store.call("outbox_take", 1000)
+        members = {}
+        for name, packed in zip(items[::2], items[1::2]):
+            line = json.loads(packed.split("\n", 1)[0])
+            assert line["id"] == name
+            self.store.call("outbox_done", name, until)
+            if line.get("parent") == self.parent.id:
+                number = line.get("member", 0)
+                members[number] = Job(self.store, id=name, parent=self.parent.id, member=number, refs=line.get("input"))
+        return members
+
+    def record(self):
+        return self.store.record(self.parent)
+
+    def state(self):
+        return self.store.state(self.parent)
+
+    def sealed(self):
+        return {int(n): int(f) for n, f in self.store.r.hgetall(f"sealed:{self.parent.id}").items()}
+
+
+@pytest.fixture
+def group(store):
+    return Group(store)
+
+
+def finish_member(store, job, bound=0.5, **more):
+    lease = store.leased(job, "w2", copy=uuid.uuid4().hex)
+    name = f"{job.parent}-{job.member}-{lease.fence}"
+    assert store.finish(lease, b"", 0, CHECK % bound, name, 100, **more) == "ok"
+    return lease

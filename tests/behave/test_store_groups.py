@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups and blobs in the store: each guard and each answer of split and of what members do to their parent."""
+"""Groups in the store: each guard and each answer of split, and of what members do to their parent."""
 
 import json
 import uuid
@@ -7,97 +7,7 @@ import uuid
 import pytest
 
 from store_scripts import (  # noqa: F401  (some are fixtures)
-    DAY, KEPT_MAX, KIND, Job, expire_lease, make_pending, server, store)
-
-CHECK = '{"method":"freivalds","probes":2,"bound":%s}'
-
-
-class Group:
-    """A parent and its members, as workers and the relay see them."""
-
-    def __init__(self, store, total=3, **more):
-        self.store, self.total = store, total
-        self.parent = make_pending(store, **more)
-        self.packed = b'{"id":"%s","params":"{}","body":4}\nbody' % self.parent.id.encode()
-
-    def form(self):
-        """What the members' messages have in common; a body and a name before the params look like the mark, too."""
-        line = {"id": "", "kind": KIND, "content_type": "@MEMBER@", "parent": self.parent.id,
-                "params": '{"tile":@MEMBER@}', "body": 8}
-        if self.parent.refs:
-            line["input"] = self.parent.refs
-        return json.dumps(line, separators=(",", ":")) + "\n@MEMBER@"
-
-    def visit(self, owner="w1"):
-        """The parent's message has come back, under a new copy."""
-        return self.store.leased(self.parent, owner, copy=uuid.uuid4().hex)
-
-    def split(self, lease=None, sealed=(), total=None, layout="{}", kept_max=KEPT_MAX):
-        pairs = [value for pair in sealed for value in pair]
-        return self.store.of_owner("split", lease or self.visit(), DAY, kept_max, total or self.total, layout, 4000,
-                                   "application/x-npy", self.packed, self.form(), *pairs)
-
-    def relay(self):
-        """Takes the members' messages out of the outbox: number -> job."""
-        _, until, *items = self.store.call("outbox_take", 1000)
-        members = {}
-        for name, packed in zip(items[::2], items[1::2]):
-            line = json.loads(packed.split("\n", 1)[0])
-            assert line["id"] == name
-            self.store.call("outbox_done", name, until)
-            if line.get("parent") == self.parent.id:
-                number = line.get("member", 0)
-                members[number] = Job(self.store, id=name, parent=self.parent.id, member=number, refs=line.get("input"))
-        return members
-
-    def record(self):
-        return self.store.record(self.parent)
-
-    def state(self):
-        return self.store.state(self.parent)
-
-    def sealed(self):
-        return {int(n): int(f) for n, f in self.store.r.hgetall(f"sealed:{self.parent.id}").items()}
-
-
-@pytest.fixture
-def group(store):
-    return Group(store)
-
-
-def finish(store, job, bound=0.5, **more):
-    lease = store.leased(job, "w2", copy=uuid.uuid4().hex)
-    name = f"{job.parent}-{job.member}-{lease.fence}"
-    assert store.finish(lease, b"", 0, CHECK % bound, name, 100, **more) == "ok"
-    return lease
-
-
-# ---- results that are blobs -----------------------------------------------------
-
-def test_a_result_may_be_a_blob(store):
-    job = make_pending(store)
-    lease = store.leased(job)
-    assert store.finish(lease, b"", 0, CHECK % 0.25, "the-blob", 12345) == "ok"
-    record = store.record(job)
-    assert (record["blob"], record["bytes"], record["verified"]) == ("the-blob", "12345", CHECK % 0.25)
-    assert "out" not in record and not store.r.exists(f"out:{job.id}")
-    word, fields, data = store.call("get", job.id, 0, 1)
-    assert word == "ok" and data is None
-
-
-def test_an_inline_result_may_be_verified(store):
-    job = make_pending(store)
-    assert store.finish(store.leased(job), b"r", 0, CHECK % 1) == "ok"
-    assert store.record(job)["verified"] == CHECK % 1
-    assert store.call("get", job.id, 0, 1)[2] == "r"
-    assert "verified" not in store.record(finished(store))
-
-
-def finished(store):
-    job = make_pending(store)
-    assert store.finish(store.leased(job), b"r", 0) == "ok"
-    return job
-
+    CHECK, DAY, KIND, Group, Job, expire_lease, finish_member, group, server, store)
 
 # ---- the life of a group --------------------------------------------------------
 
@@ -109,7 +19,7 @@ def test_a_group_lives_from_split_to_the_result_of_all_members(store, group):
     assert "owner" not in record and "lease" not in record and "bytes" not in record
     members = group.relay()
     assert sorted(members) == [0, 1, 2]
-    fences = {n: finish(store, members[n], bound).fence for n, bound in ((2, 0.25), (0, 0.5), (1, 0.125))}
+    fences = {n: finish_member(store, members[n], bound).fence for n, bound in ((2, 0.25), (0, 0.5), (1, 0.125))}
     record = group.record()
     assert (record["state"], record["done"], record["progress"]) == ("completed", "3", "1")
     assert (record["type"], record["bytes"], record["verified"]) == ("application/x-npy", "4000", CHECK % 0.5)
@@ -138,7 +48,7 @@ def test_members_carry_the_parents_message_but_for_what_is_their_own(store, grou
 def test_progress_is_the_share_of_members_that_are_done(store):
     group = Group(store, 4)
     group.split()
-    finish(store, group.relay()[3])
+    finish_member(store, group.relay()[3])
     assert (group.record()["progress"], group.record()["done"]) == ("0.25", "1")
 
 
@@ -147,7 +57,7 @@ def test_no_more_members_are_let_go_than_the_fleet_takes_soon(store):
     group.split()
     members = group.relay()
     assert sorted(members) == [0, 1, 2, 3]
-    finish(store, members[1])
+    finish_member(store, members[1])
     assert sorted(group.relay()) == [4]
     store.call("beat", "w1", '{"slots":2,"busy":1}', "")
     store.call("beat", "w2", '{"slots":1}', "")
@@ -176,7 +86,7 @@ def test_gateways_hear_of_new_outbox_entries(store, group):
 def test_a_visit_costs_neither_attempt_nor_loss_and_keeps_what_is_shown(store, group):
     first = group.visit()
     group.split(first)
-    finish(store, group.relay()[0])
+    finish_member(store, group.relay()[0])
     before = group.record()
     second = group.visit("w3")
     assert second.fence > first.fence
@@ -254,7 +164,7 @@ def test_split_of_a_parent_that_has_ended_meanwhile_is_ok(store, group):
     members = group.relay()
     visit = group.visit()
     for job in members.values():
-        finish(store, job)
+        finish_member(store, job)
     assert group.state() == "completed"
     assert group.split(visit) == "ok"
 
@@ -274,7 +184,7 @@ def test_a_parent_may_end_in_one_piece_after_all(store, group):
 def test_a_member_counts_once(store, group):
     group.split()
     members = group.relay()
-    lease = finish(store, members[0])
+    lease = finish_member(store, members[0])
     assert store.finish(lease) == "ok"
     assert group.record()["done"] == "1"
     other = Job(store, parent=group.parent.id, member=0)
@@ -384,7 +294,7 @@ def test_a_member_is_neither_cancelled_nor_retried_alone(store, group):
 def retried(store, group):
     group.split()
     members = group.relay()
-    done = finish(store, members[0])
+    done = finish_member(store, members[0])
     store.fail(store.leased(members[1]), "permanent")
     assert store.call("retry", group.parent.id)[0] == "ok"
     return members, done
@@ -403,7 +313,7 @@ def test_a_retried_group_keeps_its_results_and_makes_the_rest_again(store, group
     assert sorted(members) == [1, 2]
     assert not {job.id for job in members.values()} & {job.id for job in old.values()}
     for job in members.values():
-        finish(store, job)
+        finish_member(store, job)
     assert group.state() == "completed" and group.sealed()[0] == done.fence
     assert store.claim(old[2])[5] == "cancelled"
 
@@ -419,7 +329,7 @@ def test_a_member_of_an_older_round_is_stopped_and_cannot_fail_the_new_one(store
     assert store.fail(failing, "permanent") == "failed"
     assert group.state() == "in-progress"
     for job in group.relay().values():
-        finish(store, job)
+        finish_member(store, job)
     assert group.state() == "completed"
 
 
@@ -442,14 +352,14 @@ def test_a_retry_of_a_retry_is_a_third_round(store, group):
 def test_after_a_total_loss_the_parents_message_brings_the_group_back(store, group):
     group.split()
     before = group.relay()
-    fences = [finish(store, before[n]).fence for n in (0, 1)]
+    fences = [finish_member(store, before[n]).fence for n in (0, 1)]
     store.lose_all()
     lease = group.visit()
     assert group.split(lease, sealed=[(0, fences[0]), (1, fences[1])])[0] == "retrying"
     assert group.record()["done"] == "2" and group.sealed() == {0: fences[0], 1: fences[1]}
     after = group.relay()
     assert list(after) == [2] and after[2].id == before[2].id
-    finish(store, before[2])
+    finish_member(store, before[2])
     assert group.state() == "completed" and group.sealed()[0] == fences[0]
     assert store.claim(after[2], copy="x") == "terminal"
 
@@ -466,7 +376,7 @@ def test_what_ends_before_the_lost_parent_is_back_is_not_lost(store, group):
     running, waiting = store.leased(members[0]), members[1]
     store.lose_all()
     assert store.finish(running, b"", 0, CHECK % 7, "b", 1) == "ok"
-    done = finish(store, waiting)
+    done = finish_member(store, waiting)
     assert store.record(members[0])["parent"] == group.parent.id and group.state() is None
     assert 0 < store.ttl(f"sealed:{group.parent.id}") <= DAY
     group.split()
@@ -474,7 +384,7 @@ def test_what_ends_before_the_lost_parent_is_back_is_not_lost(store, group):
     assert group.sealed() == {0: running.fence, 1: done.fence} and group.record()["done"] == "2"
     rest = group.relay()
     assert list(rest) == [2]
-    finish(store, rest[2])
+    finish_member(store, rest[2])
     assert group.record()["verified"] == CHECK % 7
 
 
@@ -492,7 +402,7 @@ def test_a_member_that_failed_before_the_lost_parent_is_back_fails_it(store, gro
 def test_members_that_ended_while_nobody_counted_are_found_by_the_next_visit(store, group):
     group.split()
     members = group.relay()
-    lease = finish(store, members[0])
+    lease = finish_member(store, members[0])
     store.r.hdel(f"sealed:{group.parent.id}", 0)
     store.r.sadd(f"open:{group.parent.id}", 0)
     group.split()
@@ -529,7 +439,7 @@ def test_a_cancelled_member_of_a_parent_that_lives_runs_again(store, group):
     assert sorted(again) == [0, 2]
     assert store.finish(lease, b"", 0, "", "b", 1) == "ok", "of an older epoch: Redis has forgotten that it was stopped"
     for job in (again[2], members[1]):
-        finish(store, job)
+        finish_member(store, job)
     assert group.state() == "completed"
 
 
@@ -537,7 +447,7 @@ def test_a_replayed_split_makes_a_lost_group_again(store, group):
     lease = group.visit()
     group.split(lease)
     members = group.relay()
-    done = finish(store, members[0])
+    done = finish_member(store, members[0])
     store.lose_all()
     assert group.split(lease)[0] == "retrying"
     assert store.finish(done, b"", 0, "", "b", 1, replay=["ok"]) == "ok"
@@ -551,100 +461,9 @@ def test_a_rolled_back_finish_is_counted_again_once(store, group):
     group.split()
     members = group.relay()
     before = store.snapshot()
-    lease = finish(store, members[0])
+    lease = finish_member(store, members[0])
     for _ in range(2):
         store.roll_back(before)
         store.new_epoch()
         assert store.finish(lease, b"", 0, "", "b", 1, replay=["ok"]) == "ok"
     assert group.record()["done"] == "1" and group.sealed() == {0: lease.fence}
-
-
-# ---- blobs that are needed -------------------------------------------------------------------
-
-A, B = str(uuid.uuid4()), str(uuid.uuid4())
-REFS = json.dumps({"blobs": [A, B], "A": {"at": "blob"}})
-
-
-def needed(store, *names, grace=0):
-    word, *items = store.call("blobs_needed", grace, *names)
-    assert word == "ok"
-    return items
-
-
-def test_an_input_is_needed_until_its_job_has_ended(store):
-    job = Job(store, refs=REFS)
-    assert needed(store, A, B) == []
-    store.create(job)
-    assert needed(store, A, B) == [A, B] and 0 < store.ttl(f"blob:{A}") <= 60_000
-    store.accept(job)
-    assert store.ttl(f"blob:{A}") == -1
-    other = make_pending(store, refs=json.dumps({"blobs": [B]}))
-    store.finish(store.leased(job))
-    assert needed(store, A, B, "no-such-blob") == [B]
-    store.cancel(other)
-    assert needed(store, A, B) == []
-
-
-@pytest.mark.parametrize("begin", ["outbox", "claim", "recreate", "settle"])
-def test_an_input_is_needed_from_whatever_counts_the_job(store, begin):
-    job = Job(store, refs=REFS)
-    store.create(job)
-    if begin == "outbox":
-        store.outbox(job)
-    elif begin == "claim":
-        store.leased(job)
-    else:
-        lease = store.leased(job)
-        store.lose_all()
-        store.renew(lease) if begin == "settle" else store.leased(job, "w2")
-    assert needed(store, A, B) == [A, B] and store.ttl(f"blob:{A}") == -1
-
-
-def test_an_input_is_needed_while_a_failed_job_can_be_retried(store):
-    job, poor = (make_pending(store, refs=REFS) for _ in range(2))
-    store.fail(store.leased(poor), "permanent", kept_max=0)
-    store.fail(store.leased(job), "permanent")
-    assert needed(store, A) == [A] and DAY - 5000 < store.ttl(f"blob:{A}") <= DAY
-    store.call("retry", job.id)
-    assert store.ttl(f"blob:{A}") == -1
-    store.finish(store.leased(job, copy="2"))
-    assert needed(store, A) == []
-
-
-def test_a_group_needs_its_input_as_long_as_its_parent(store):
-    group = Group(store, refs=REFS)
-    group.split()
-    members = group.relay()
-    assert json.loads(members[0].refs)["blobs"] == [A, B]
-    finish(store, members[0])
-    store.cancel(group.parent)
-    for number in (1, 2):
-        store.claim(members[number])
-    assert needed(store, A, B) == []
-
-
-def test_a_result_is_needed_as_long_as_its_record(store, group):
-    group.split()
-    name = f"{group.parent.id}-0-123"
-    assert needed(store, name, f"{uuid.uuid4()}-5") == [name]
-    store.r.delete(f"job:{group.parent.id}")
-    store.r.zrem(f"ix:{KIND}", group.parent.id)
-    store.r.hincrby("count", f"accepted:{KIND}", -1)
-    assert needed(store, name) == []
-
-
-def test_in_a_young_epoch_every_blob_is_needed(store):
-    assert needed(store, A, "x", grace=60_000) == [A, "x"]
-
-
-@pytest.mark.parametrize("refs", ["", "no json", "[]", "7", '{"blobs":7}', '{"blobs":[7,null,"../x",{}]}', "{}"])
-def test_refs_that_are_no_such_json_tie_nothing(store, refs):
-    job = make_pending(store, refs=refs)
-    assert "ties" not in store.record(job)
-    store.lose_all()
-    store.finish(store.leased(job))
-
-
-def test_a_job_without_ties_has_none_of_it_in_its_record(store):
-    job = finished(store)
-    assert not {"ties", "blobs", "parent", "total", "blob", "verified"} & set(store.record(job))

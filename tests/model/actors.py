@@ -7,7 +7,7 @@ publish, one ack. A step that asks the store waits while the actor has a redo
 ring to replay; what needs no store (ack, publish, exit) does not wait.
 """
 
-import contract as store
+import groups as store
 from contract import TERMINAL
 from world import (NOTHING, Message, Request, Worker, can, foul, mark, mourn, new_life, pay, publish, put, remember,
                    requeue, set_gateway, set_worker, take, write)
@@ -16,7 +16,7 @@ from world import (NOTHING, Message, Request, Worker, can, foul, mark, mourn, ne
 def show(entry):
     """A ring entry in words."""
     script, job, *rest = entry
-    return f'{script} of job {job}' + (f', fence {rest[0]}: {rest[2]}' if rest else '')
+    return f'{script} of job {job}' + (f', fence {rest[0]}: {rest[-1]}' if rest else '')
 
 
 # ---- the gateway -----------------------------------------------------------
@@ -105,6 +105,10 @@ def relay_steps(world, rules):
             yield f'relay: takes job {job} out', False, set_gateway(done, relay=(job, entry, True))
         else:
             sent = publish(world, rules, Message(job), redis.epoch)
+            if redis.group is not None:     # what may happen in between is the same for all jobs
+                sent = write(sent, store.outbox_done(redis, rules, job, entry))
+                yield f'relay: publishes and forgets entry {entry} of job {job}', False, sent
+                continue
             yield f'relay: publishes entry {entry} of job {job}', False, set_gateway(sent, relay=(job, entry, False))
             if can(world, 'lose confirm'):
                 yield f'relay: publishes entry {entry} of job {job}, confirm lost', True, pay(sent, 'lose confirm')
@@ -159,7 +163,7 @@ def slot_steps(world, rules, w, me, life):
         yield 'acks' if me.held else 'forgets the job', False, set_worker(world, w, **IDLE)
     elif me.step == 'leaving':
         yield 'exits', False, restart(world, w)
-        if not me.redo:
+        if not me.redo and not is_visit(world, me):
             redis, answer = store.settle(world.redis, rules, me.message.job, me.fence, me.claimed, 'completed')
             after = judge_settle(write(world, redis), world, me, answer)
             yield f'late result of fence {me.fence} -> {answer}, exits', False, restart(after, w)
@@ -170,7 +174,12 @@ def slot_steps(world, rules, w, me, life):
     else:
         if me.step == 'computing':
             yield from owner_steps(world, rules, w, me)
-        yield from settle_steps(world, rules, w, me)
+        yield from (split_steps if is_visit(world, me) else settle_steps)(world, rules, w, me)
+
+
+def is_visit(world, me):
+    """What the worker holds is a group's parent: nothing to compute, but members to be made."""
+    return world.redis.group is not None and me.message.job == store.PARENT
 
 
 def restart(world, w):
@@ -189,7 +198,9 @@ def claim_steps(world, rules, w, me):
     if can(world, 'lose reply') and redis is not world.redis:
         yield label + ', reply lost', True, pay(after, 'lose reply')
     fields = dict(epoch=redis.epoch)
-    if answer in ('run', 'mine'):
+    if fence == store.CANCELLED:        # a member whose group has ended
+        fields.update(ACK, ring=remember_cancel(world, rules, me, job))
+    elif answer in ('run', 'mine'):
         fields.update(step='computing', fence=fence, claimed=redis.epoch, held='ack_after_settle' in rules)
     elif answer in ('terminal', 'gone'):
         fields.update(ACK)
@@ -209,7 +220,10 @@ def owner_steps(world, rules, w, me):
     job, record = me.message.job, world.redis.records[me.message.job]
     redis, answer = store.renew(world.redis, rules, job, me.fence, me.claimed, me.life, me.message.copy,
                                 me.detach != '')
-    if answer != 'ok':
+    if answer == 'cancelled' and redis is not world.redis:
+        after = set_worker(write(world, redis), w, ring=remember_cancel(world, rules, me, job))
+        yield 'renew -> cancelled, its group has ended', False, refused(after, rules, w, answer)
+    elif answer != 'ok':
         yield f'renew -> {answer}', False, refused(world, rules, w, answer)
     elif me.detach == 'lost' or redis.records[job] != record:
         told = 'told' if me.detach else ''
@@ -222,6 +236,27 @@ def owner_steps(world, rules, w, me):
         redis, answer = store.drain(world.redis, rules, job, me.fence, me.claimed)
         after = requeue(pay(write(world, redis), 'drain'), w)
         yield f'SIGTERM, drain -> {answer}, nack', True, set_worker(after, w, step='leaving')
+
+
+def remember_cancel(world, rules, me, job):
+    return remember(world, rules, me, 'cancel', job) if 'member_cancel_in_ring' in rules else me.ring
+
+
+def split_steps(world, rules, w, me):
+    """A visit to a parent: makes members, and sends the message round once more."""
+    redis, answer = store.split(world.redis, rules, me.message.job, me.fence, me.claimed)
+    after = write(world, redis)
+    if can(world, 'lose reply'):
+        yield f'split -> {answer}, reply lost', True, pay(after, 'lose reply')
+    if answer in ('ok', 'retrying'):
+        ring = me.ring
+        if 'split_in_ring' in rules:        # the last one says all that those before had said
+            me = me._replace(ring=tuple(entry for entry in ring if entry[0] != 'split'))
+            ring = remember(world, rules, me, 'split', me.message.job, me.fence, me.claimed)
+        step = ACK if answer == 'ok' else dict(FREE, step='publish', epoch=redis.epoch)
+        yield f'split of fence {me.fence} -> {answer}', False, set_worker(after, w, **dict(step, ring=ring))
+    else:
+        yield f'split of fence {me.fence} -> {answer}', False, refused(after, rules, w, answer)
 
 
 OUTCOMES = {'completed': None, 'error': 'transient error', 'permanent': 'permanent error', 'loss': 'lose executor'}
@@ -271,6 +306,12 @@ def refused(world, rules, w, answer):
 def judge_claim(after, before, me, answer):
     """Nobody alive is robbed, no backoff is skipped."""
     record = before.redis.records[me.message.job]
+    lost = after.redis.records[me.message.job]
+    is_over = lost and lost.state == 'cancelled'        # a member: its group has ended
+    if record and record.split and not record.owner and record.state == 'in-progress' and lost.losses > record.losses:
+        return foul(after, 'G: a visit to a parent that nobody had lost counted as a loss')
+    if is_over:
+        return after
     if answer not in ('run', 'terminal') or not record or record.state in TERMINAL:
         return after
     if record.state == 'retrying' and not record.due:

@@ -4,7 +4,8 @@
 Each function is one row of the table in docs/delivery.md: it takes the store
 as it is and gives back the store as it becomes, and the answer. Nothing here
 knows workers, brokers or time; that is actors.py. What a real store has and
-the contract does not lean on (results, progress, parents, pull) is left out.
+the contract does not lean on (results, progress, pull) is left out. Groups are
+in groups.py.
 
 RULES names what the contract rests on. Every function is given the set of
 rules in force, so that a test can take one out and see what breaks.
@@ -51,6 +52,18 @@ RULES = {
     'replay_renews_ring': 'an entry stays in the ring for the whole window after its last replay',
     'claimed_end_in_ring': 'the end that a claim gave a job (lost too often, too late) is in the ring, too',
     'ring_keeps_answer': 'a fail that was the last is replayed as the last, whatever the counters say now',
+    # groups (groups.py)
+    'member_counts_once': 'a member counts in its parent only when it had no result yet',
+    'parent_ends_by_state': 'the last member completes its parent only while that is in progress',
+    'lost_members_made_again': 'a visit to a parent that was lost makes its members again',
+    'cancelled_begins_anew': 'a visit makes a cancelled member of a live parent again',
+    'visits_see_ended': 'a visit counts what members did before their lost parent was back',
+    'members_count_early': 'a member that completes before its lost parent is back counts, too',
+    'remade_waits': 'a member made from its message runs, though its parent is missing',
+    'visit_is_no_loss': 'a claim of a parent between two visits counts no loss',
+    'split_in_ring': 'a split is in the ring',
+    'member_cancel_in_ring': 'so is the cancel of a member whose parent has ended',
+    # the reconciler
     'overdue_republished': 'a retrying job whose copy the ladder lost is put into the outbox again',
 }
 
@@ -75,6 +88,19 @@ class Record(NamedTuple):
     due: bool = True         # next_attempt_at has come
     kept: bool = False       # in:ID holds the input
     late: bool = False       # the deadline has passed
+    remade: bool = False     # was lost, and made again by what a client knew
+    split: bool = False      # a parent that has members
+
+
+class Group(NamedTuple):
+    """A parent's members, by number; groups.py."""
+    window: int              # how many may be open
+    sealed: tuple[int, ...]  # fence of the result that counts, 0 for none
+    known: bool = False      # split has run
+    round: int = 0           # how often a person has retried it
+    next: int = 0            # all below were let go in this round
+    open: frozenset = frozenset()
+    done: int = 0            # how many have counted
 
 
 class Redis(NamedTuple):
@@ -84,6 +110,7 @@ class Redis(NamedTuple):
     records: tuple[Optional[Record], ...]
     outbox: tuple[int, ...]  # per job: the number of its entry, 0 for none
     counts: tuple[int, ...]  # COLUMNS
+    group: Optional[Group] = None
 
 
 def empty(jobs: int, epoch: int = 1, clock: int = 0) -> Redis:
@@ -220,7 +247,7 @@ def hold(redis, rules, job, fence, claimed, owner, copy):
     missing, or older than the claim (its fence is lower), and is taken as ours.
     """
     record, older = redis.records[job], claimed < redis.epoch
-    ours = Record('in-progress', True, fence, copy, owner)
+    ours = Record('in-progress', True, fence, copy, owner, remade=redis.group is not None)
     if record is None:
         return (ours, '') if older and 'hold_recreates' in rules else (None, 'gone')
     if record.state == 'cancelled' and 'terminal_stays' in rules:
@@ -228,7 +255,7 @@ def hold(redis, rules, job, fence, claimed, owner, copy):
     if record.fence == fence or 'settle_checks_fence' not in rules and record.state == 'in-progress':
         return record, ''
     if older and record.state not in TERMINAL and record.fence < fence and 'settle_accepts_rollback' in rules:
-        return ours._replace(errors=record.errors, losses=record.losses), ''
+        return ours._replace(errors=record.errors, losses=record.losses, remade=record.remade, split=record.split), ''
     return None, 'stale'
 
 

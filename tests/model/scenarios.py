@@ -5,6 +5,7 @@ STANDARD  small fleets on bad days; no rule of explore.judge is ever broken
 NEEDED    for each rule of the contract the smallest bad day that breaks
           without it, and the first letter of what breaks
 TOGETHER  rules of which the model needs one of two: it breaks without both
+LARGE     as STANDARD, minutes each: by explore.py --large
 LIMITS    bad days that break the contract as it stands; README.md says why
           they are accepted
 
@@ -15,7 +16,7 @@ Not shown by this model, and so not claimed by it:
 - `each publish carries the newest epoch`: its use lies in retention after a Redis loss, which LIMITS
   breaks anyway.
 - `accept says ok where an older epoch lost the record`: gone would be a needless 503, not a loss.
-- Redis full, byte bounds, pull, groups, dead queue, delivery limits, x-death: not in the model.
+- Redis full, byte bounds, pull, dead queue, delivery limits, x-death: not in the model.
 """
 
 from world import Scenario
@@ -46,6 +47,18 @@ STANDARD = {
     'total loss, gateway': Scenario({**FLUSH, 'cancel': 1, 'refuse publish': 1, 'lose confirm': 1}, 2),
     'total loss, drain and retry': Scenario({**FLUSH, 'drain': 1, 'permanent error': 1, 'retry': 1}, 3),
     'Redis is lost twice': Scenario({'roll back redis': 2, 'flush redis': 1}, 2),
+    'group': Scenario({'crash worker': 1, 'lose channel': 1}, 1, members=2),
+    'group, one at a time': Scenario({'crash worker': 1, 'lose channel': 1}, 2, members=3, window=1, workers=1),
+    'group, cancel': Scenario({'cancel': 1, 'lose channel': 1}, 2, members=2, workers=1),
+    'group, drain': Scenario({'drain': 2, 'lose reply': 1}, 2, members=2, workers=1),
+    'group, members fail': Scenario({'transient error': 2, 'lose executor': 2}, 2, members=2, workers=1),
+    'group, total loss': Scenario({**FLUSH, 'permanent error': 1}, 2, members=2, workers=1),
+    'group, total loss, cancel': Scenario({**FLUSH, 'cancel': 1}, 2, members=1, workers=1),
+    'group, total loss, a worker, too': Scenario({**FLUSH, 'crash worker': 1}, 2, members=1, workers=1),
+    'group, rollback': Scenario(ROLLBACK, 1, members=2, workers=1),
+    'group, rollback, failure': Scenario({**ROLLBACK, 'permanent error': 1}, 2, members=1, workers=1),
+    'group, rollback, a worker, too': Scenario({**ROLLBACK, 'crash worker': 1}, 2, members=1, workers=1),
+    'group, Redis is lost twice': Scenario({'roll back redis': 1, 'flush redis': 1}, 2, members=1, workers=1),
 }
 
 NEEDED = {
@@ -82,13 +95,34 @@ NEEDED = {
     'replay_renews_ring': ('N', Scenario({'roll back redis': 2}, 2)),
     'claimed_end_in_ring': ('N', Scenario({**ROLLBACK, 'pass deadline': 1}, 2)),
     'ring_keeps_answer': ('N', Scenario({**ROLLBACK, 'transient error': 2}, 3)),
+    'member_counts_once': ('G', Scenario({'permanent error': 1, 'retry': 1}, 2, members=2)),
+    'parent_ends_by_state': ('G', Scenario({'cancel': 1}, 1, members=2, workers=1)),
+    'lost_members_made_again': ('N', Scenario(FLUSH, 1, members=1, workers=1)),
+    'visits_see_ended': ('N', Scenario({**FLUSH, 'permanent error': 1}, 2, members=1)),
+    'visit_is_no_loss': ('G', Scenario({}, 0, members=1, workers=1)),
+    'split_in_ring': ('N', Scenario(ROLLBACK, 1, members=1, workers=1)),
+    'member_cancel_in_ring': ('N', Scenario({**ROLLBACK, 'cancel': 1}, 2, members=1, workers=1)),
     'overdue_republished': ('T', Scenario({'transient error': 1, 'lose ladder copy': 1}, 2)),
 }
 
 TOGETHER = {
     ('transition_before_publish', 'defer_duplicates'): ('N', Scenario({'transient error': 1}, 1)),
     ('drain_keeps_fence', 'fence_from_time'): ('1', Scenario({'drain': 1}, 1)),
+    ('members_count_early', 'visits_see_ended'): ('N', Scenario(FLUSH, 1, members=1)),
+    ('remade_waits', 'cancelled_begins_anew'): ('T', Scenario(FLUSH, 1, members=1)),
     ('stale_claims_again', 'settle_accepts_rollback'): ('N', Scenario(ROLLBACK, 1)),
+}
+
+LARGE = {
+    'large group, cancel': Scenario({'cancel': 1, 'lose channel': 1}, 2, members=2),
+    'large group, total loss': Scenario(FLUSH, 1, members=2),
+    'large group, total loss, a worker, too': Scenario({**FLUSH, 'crash worker': 1}, 2, members=2, workers=1),
+    'large group, total loss, two workers, one crashes': Scenario({**FLUSH, 'crash worker': 1}, 2, members=1),
+    'large group, rollback': Scenario(ROLLBACK, 1, members=2),
+    'large group, rollback, two workers, a failure': Scenario({**ROLLBACK, 'permanent error': 1}, 2, members=1),
+    'large group, rollback, cancel': Scenario({**ROLLBACK, 'cancel': 1}, 2, members=2, workers=1),
+    'large group, rollback, failure': Scenario({**ROLLBACK, 'permanent error': 1}, 2, members=2, workers=1),
+    'large group, rollback, a worker, too': Scenario({**ROLLBACK, 'crash worker': 1}, 2, members=2, workers=1),
 }
 
 LIMITS = {

@@ -9,7 +9,7 @@ no terminal record expires before its last owner has heard of the end.
 All other misfortunes are paid from the scenario's budget.
 """
 
-import contract as store
+import groups as store
 from actors import IDLE, OVER, gateway_steps, restart, worker_steps
 from contract import LIVE, TERMINAL
 from world import Gateway, can, can_lose_redis, carried, mark, mourn, pay, requeue, set_gateway, set_worker, take, write
@@ -18,6 +18,8 @@ from world import Gateway, can, can_lose_redis, carried, mark, mourn, pay, reque
 def steps(world, rules):
     """Everything that may happen next. Workers have no rank: their order is that of their states."""
     for label, fault, after in all_steps(world, rules):
+        if after.redis.group is not None:
+            after = store.compact(after)
         yield label, fault, after._replace(workers=tuple(sorted(after.workers)))
 
 

@@ -9,7 +9,7 @@ witness: it remembers what was promised and to whom, and no actor reads it.
 
 from typing import NamedTuple, Optional
 
-import contract as store
+import groups as store
 from contract import TERMINAL, Redis, put
 
 FAULTS = (
@@ -85,9 +85,22 @@ class Scenario(NamedTuple):
     limit: int                            # how many in one history
     requests: tuple[int, ...] = (0,)      # one client each: the job it submits; the same job = the same key
     workers: int = 2
+    members: int = 0                      # > 0: no requests, but a group that was accepted, with so many
+    window: int = 2                       # how many of them are let go at a time
+
+
+def start_group(scenario: Scenario) -> World:
+    """Its parent waits in the broker."""
+    jobs = 1 + scenario.members * (1 + scenario.faults.get('retry', 0))
+    world = start(scenario._replace(requests=(jobs - 1,), members=0))
+    redis = store.move(store.empty(jobs), store.PARENT, store.Record('pending', True))
+    redis = redis._replace(group=store.Group(scenario.window, (0,) * scenario.members))
+    return write(world._replace(gateway=Gateway(()), broker=(Message(store.PARENT, 1, redis.epoch),)), redis)
 
 
 def start(scenario: Scenario) -> World:
+    if scenario.members:
+        return start_group(scenario)
     jobs = max(scenario.requests) + 1
     no = (False,) * jobs
     left = tuple(scenario.faults.get(name, 0) for name in FAULTS) + (scenario.limit,)
@@ -182,19 +195,36 @@ def write(world, redis):
         if record.counted:
             world = mark(world, 'accepted', job)
         if record.state == 'completed':
-            awaited = any(entry[:2] == ('settle', job) for worker in world.workers for entry in worker.redo)
+            is_parent = redis.group is not None and job == store.PARENT
+            awaited = any(entry[0] == 'settle' and (is_parent or entry[1] == job)
+                          for worker in world.workers for entry in worker.redo)
             others = frozenset() if awaited else world.ghost.results[job]       # a race that README.md allows
-            world = mark(world, 'results', job, others | {record.fence})
+            world = mark(world, 'results', job, others | {redis.group.sealed if is_parent else record.fence})
+            if awaited and redis.group is not None and not is_parent:
+                world = mark(world, 'results', store.PARENT, frozenset())       # so is its parent's
+        if redis.group is not None and job == store.PARENT:
+            world = judge_parent(world, before.records[job], record)
         world = mark(world, 'ended', job, record.state in TERMINAL)
+    return world
+
+
+def judge_parent(world, before, record):
+    """It ends once, and with all results."""
+    if record.state == 'completed' and not all(world.redis.group.sealed):
+        return foul(world, 'G: a parent was completed without the results of all its members')
+    ends_again = before and before.state in TERMINAL and record.state != before.state
+    if ends_again and (before.state, record.state) != ('failed', 'pending'):        # that is a retry
+        return foul(world, 'G: a parent ended twice')
     return world
 
 
 def mourn(world, actor):
     """A process dies with its ring: if Redis forgets, too, nobody knows what it wrote."""
-    for entry in actor.redo:
-        world = mark(world, 'excused', entry[1])
-    for entry in actor.ring:
-        world = mark(world, 'dying', entry[1])
+    for field, entries in (('excused', actor.redo), ('dying', actor.ring)):
+        for entry in entries:
+            world = mark(world, field, entry[1])
+            if world.redis.group is not None:
+                world = mark(world, field, store.PARENT)    # it waits for its members
     return world
 
 
@@ -204,7 +234,12 @@ def ended(world, job):
 
 
 def carried(world, job):
-    """Somebody has the job's message, or is about to write what it knows of the job."""
+    """Somebody has the job's message, or is about to write what it knows of the job. A parent's members carry it,
+    too, when each that it still waits for is carried or will be let go by one that is."""
+    group, record = world.redis.group, world.redis.records[job]
+    if group and job == store.PARENT and group.open and record and record.state == 'in-progress':
+        if all(carried(world, store.job_of(group, number)) for number in group.open):
+            return True
     gw = world.gateway
     return (any(message.job == job for message in world.broker) or world.redis.outbox[job] != 0
             or any(worker.message.job == job for worker in world.workers)
