@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* slot.c - the way of one message, from its delivery to its ack.
  *
- *   FREE -> AWAIT -> CLAIM -> FETCH, RUN, SEAL -> FINISH --> ACK -> FREE
- *                     |  |     | | |  \-> FAIL -+------/     |
- *                    ASK |     | |DRAIN         |           |
- *                        |     | |  |           +-> COPY ---+  a successor is confirmed first
- *                        |     | |  |           +-> BURY ---+
- *                        |     | \-LIST, SPLIT -+-> COPY ---+
+ *   FREE -> AWAIT -> CLAIM -> (work) -> FINISH ---------> ACK -> FREE
+ *                     |  |      | | \-> FAIL --+---------/  |
+ *                    ASK |      | |            +-> COPY ----+  a successor is confirmed first
+ *                        |      | \-> SPLIT ---+-> BURY ----+
+ *                        |    DRAIN -> RETURN -> FREE          the message goes back to its queue
  *                        +-> COPY, ACK
- *                                   RETURN -> FREE             the message goes back to its queue
  *
- * A step starts something and waits, or names the next one; those that do the
- * job's work are in attempt.c. The store's answers choose the way by one table.
- * What guards all of it: a message is acked only in ACK, and ACK is reached only
- * when the store said that the job has ended, or when a successor of the message
- * is confirmed. While the store or the broker is away a step stalls: result and
- * message are held, and the step is done again when they are back.
+ * A step starts something and waits, or names the next one; those that are the
+ * work itself (FETCH, RUN, SEAL, LIST) are in attempt.c. The store's answers
+ * choose the way by one table. What guards all of it: a message is acked only in
+ * ACK, and ACK is reached only when the store said that the job has ended, or when
+ * a successor of the message is confirmed. While the store or the broker is away a
+ * step stalls: result and message are held, and the step is done again when they
+ * are back.
  */
 #include "worker/worker.h"
 
@@ -118,6 +117,7 @@ static void on_answer(void *ctx, const struct store_reply *reply)
         if (s->step == STEP_SPLIT) {
             s->rung = retry_rung_within(reply->wait_ms);
             s->claimed_ms = 0; /* the job is its members' from here */
+            s->is_split = true;
         }
         break;
     case STORE_STALE:
@@ -138,7 +138,7 @@ static enum step enter_free(struct slot *s)
 {
     delivery_free(s->delivery);
     s->delivery = NULL;
-    s->is_ackable = s->is_detached = s->is_second = s->is_dead = false;
+    s->is_ackable = s->is_detached = s->is_second = s->is_dead = s->is_split = false;
     s->claimed_ms = 0;
     order_free(&s->order);
     s->order = (struct order){0};
@@ -174,19 +174,34 @@ static enum step enter_ask(struct slot *s)
     return STEP_ASK;
 }
 
+/* From here on the message of a group's parent says how it is cut: so every worker finds the same members. */
+static void tell_cut(const struct slot *s, struct msg *m)
+{
+    struct buf params = {0};
+
+    order_params(&s->order, attempt_kind(s), &params);
+    free(m->params);
+    m->params = buf_detach(&params);
+}
+
 static enum step enter_split(struct slot *s)
 {
     const struct order     *o = &s->order;
     const struct kind_spec *kind = attempt_kind(s);
+    struct lease            lease = s->lease; /* with what is to be kept for a retry by a person */
+    struct msg             *kept = msg_dup(s->delivery->msg);
     struct buf              params = {0};
 
+    tell_cut(s, kept);
+    lease.msg = kept;
     order_member_params(o, kind, &params);
     log_event(o->is_recut ? LOG_INFO : LOG_DEBUG, "job-cut", "job=%s kind=%s members=%" PRId64 " sealed=%zu params=%s",
               s->delivery->msg->id, kind->name, o->member_count, s->goods.sealed_count, params.data);
     s->is_asked = true;
-    store_split(s->worker->store, &s->lease, o->member_count, params.data, o->layout.data, (int64_t)o->result_max,
+    store_split(s->worker->store, &lease, o->member_count, params.data, o->layout.data, (int64_t)o->result_max,
                 kind->result_type, s->goods.sealed, s->goods.sealed_count, on_answer, s);
     buf_free(&params);
+    msg_free(kept);
     return STEP_SPLIT;
 }
 
@@ -230,16 +245,6 @@ static void on_copied(void *ctx, enum broker_outcome outcome)
     slot_go(s, STEP_ACK);
 }
 
-/* The successor of a group's parent says how it is cut: so every worker finds the same members. */
-static void tell_cut(const struct slot *s, struct msg *copy)
-{
-    struct buf params = {0};
-
-    order_params(&s->order, attempt_kind(s), &params);
-    free(copy->params);
-    copy->params = buf_detach(&params);
-}
-
 static enum step enter_copy(struct slot *s)
 {
     struct msg *copy;
@@ -247,7 +252,7 @@ static enum step enter_copy(struct slot *s)
     if (!s->claimed_ms && !s->is_ackable)
         return STEP_FREE; /* not ours, and the broker delivers it again anyway */
     copy = successor_new(s->delivery->msg, s->lease_epoch, s->claimed_ms ? s->lease.attempt : 0);
-    if (s->order.member_count > 1)
+    if (s->is_split)
         tell_cut(s, copy);
     s->is_asked = true;
     broker_publish(s->worker->broker, copy, BROKER_TO_DELAY, s->rung, CONFIRM_MS, on_copied, s);

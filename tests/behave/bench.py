@@ -46,6 +46,10 @@ class Bench:
         return self._on_channel(lambda channel: channel.queue_declare(f"millrace.{queue}", passive=True)
                                 .method.message_count)
 
+    def take(self, queue):
+        """The properties of a message that waits, if there is one; it is gone then."""
+        return self._on_channel(lambda channel: channel.basic_get(f"millrace.{queue}", auto_ack=True)[1])
+
     def field(self, job, name):
         return self.redis.hget(f"job:{job}", name)
 

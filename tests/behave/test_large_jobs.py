@@ -224,6 +224,22 @@ def test_the_operands_of_tiles_may_travel_in_the_message(pair):
     assert (pair.result(job) == a @ b).all() and pair.field(job, "total") == "9"
 
 
+def test_a_product_beyond_the_memory_is_cut_and_its_message_says_how(bench):
+    bench.fleet.start_gateway()
+    bench.fleet.start_worker(MILLRACE_MEMORY_MAX=64 << 20)
+    job = bench.put_random(3000, 20, 3000)
+    eventually(lambda: bench.field(job, "total"))
+    layout = json.loads(bench.field(job, "layout"))
+    cut = {"tile_m": layout["tile_rows"], "tile_n": layout["tile_cols"]}
+    kept = json.loads(bench.redis.get(f"in:{job}").split("\n", 1)[0])  # for a retry by a person
+    assert cut.items() <= json.loads(kept["params"]).items()
+    properties = eventually(lambda: bench.take("delay.32"))
+    assert properties.message_id == job and cut.items() <= json.loads(properties.headers["params"]).items()
+    assert "tile" not in json.loads(properties.headers["params"])
+    bench.wait(job, "completed", deadline=60)
+    assert int(bench.field(job, "total")) > 1 and not numpy.isnan(bench.result(job)).any()
+
+
 def test_a_group_outlives_a_worker_that_is_killed(pair):
     a, b = integers(1600, 2000), integers(2000, 1600, 1)
     job = pair.put_product(a, b, tile_m=100, tile_n=200)
