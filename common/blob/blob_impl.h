@@ -159,6 +159,10 @@ struct pool_job {
 void pool_start(struct blob_store *b, struct pool_job *job, void (*run)(struct pool_job *job),
                 void (*end)(struct pool_job *job, bool is_closing, bool has_begun));
 
+/* Waits for the run of a job whose end has not come. True: it had not begun, and will not; its end comes all the same.
+ */
+bool pool_take_back(struct pool_job *job);
+
 /* Ends all jobs: cancels what has not begun, waits for the rest. */
 void pool_close(struct blob_store *b);
 

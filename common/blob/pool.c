@@ -34,7 +34,7 @@ static void after_pool(uv_work_t *work, int status)
 {
     struct pool_job *job = work->data;
 
-    (void)status; /* only a closing store cancels */
+    (void)status; /* whoever cancels knows of it */
     if (job->store) {
         unlink_job(job);
         job->end(job, false, true);
@@ -62,6 +62,16 @@ void pool_start(struct blob_store *b, struct pool_job *job, void (*run)(struct p
     rc = uv_queue_work(b->loop, &job->work, on_pool, after_pool);
     assert(!rc);
     (void)rc;
+}
+
+bool pool_take_back(struct pool_job *job)
+{
+    bool is_ours = uv_cancel((uv_req_t *)&job->work) == 0;
+
+    if (!is_ours)
+        uv_sem_wait(&job->has_run);
+    uv_sem_post(&job->has_run); /* whoever closes the store may ask for it, too */
+    return is_ours;
 }
 
 void pool_close(struct blob_store *b)

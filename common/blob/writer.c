@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* writer.c - one blob while it is written.
  *
- * Small appends gather in a buffer; what is written is handed to the disk while
+ * Small appends gather in a buffer; a full one is summed and written on the
+ * pool while the next one fills. What is written is handed to the disk while
  * more is coming, so that the sync of the seal finds little left to do. */
 #include <assert.h>
 #include <errno.h>
@@ -27,11 +28,26 @@ struct blob_writer {
     int64_t             head, size; /* size: head and all that was appended */
     int64_t             taken;      /* of the quota */
     bool                has_room;   /* the file was made as long as create said */
-    struct checksum    *sum;
-    char               *buffer; /* NULL until something small is appended */
+    struct checksum    *sum;        /* of what was written; the flush's while there is one */
+    char               *buffer;     /* NULL until something small is appended */
     size_t              buffered;
+    char               *spare; /* the other buffer while it is not being written; NULL until both were needed */
+    struct flush       *flush; /* under way, or NULL */
+    enum err            err;   /* what went wrong with a flush */
+    struct fault        why;
     int64_t             handed_over; /* bytes in front that the disk was given */
     struct write_back  *write_back;  /* under way, or NULL */
+};
+
+/* A full buffer on its way into the file. */
+struct flush {
+    struct pool_job     job;
+    struct blob_writer *writer; /* NULL: it no longer waits for this one */
+    char               *bytes;  /* owned */
+    size_t              len;
+    int64_t             offset;
+    enum err            err;
+    struct fault        why;
 };
 
 /* ---- write-back --------------------------------------------------------------- */
@@ -82,12 +98,82 @@ static void write_back_start(struct blob_writer *w, int64_t from, int64_t len)
 
 static void hand_over(struct blob_writer *w)
 {
-    int64_t written = w->size - (int64_t)w->buffered;
+    int64_t written = w->flush ? w->flush->offset : w->size - (int64_t)w->buffered;
 
     if (w->write_back || written - w->handed_over < WRITE_BACK_BYTES)
         return;
     write_back_start(w, w->handed_over, written - w->handed_over);
     w->handed_over = written;
+}
+
+/* ---- the buffer -------------------------------------------------------------------- */
+
+static enum err put(struct blob_writer *w, const void *bytes, size_t len, int64_t offset, struct fault *why)
+{
+    checksum_add(w->sum, bytes, len);
+    return draft_write(&w->draft, bytes, len, offset, why);
+}
+
+static void flush_run(struct pool_job *job)
+{
+    struct flush *f = (struct flush *)job;
+
+    f->err = put(f->writer, f->bytes, f->len, f->offset, &f->why);
+}
+
+/* It has run: what became of it is the writer's, and so is the buffer. */
+static void flush_take(struct flush *f)
+{
+    struct blob_writer *w = f->writer;
+
+    w->spare = f->bytes;
+    w->flush = NULL;
+    w->err = f->err;
+    w->why = f->why;
+    f->bytes = NULL;
+    f->writer = NULL;
+}
+
+static void flush_end(struct pool_job *job, bool is_closing, bool has_begun)
+{
+    struct flush *f = (struct flush *)job;
+
+    (void)is_closing;
+    (void)has_begun;
+    if (f->writer)
+        flush_take(f);
+    free(f->bytes);
+}
+
+static void flush_start(struct blob_writer *w)
+{
+    struct flush *f = xcalloc(1, sizeof *f);
+
+    f->writer = w;
+    f->bytes = w->buffer;
+    f->len = w->buffered;
+    f->offset = w->size - (int64_t)w->buffered;
+    w->flush = f;
+    w->buffer = w->spare;
+    w->spare = NULL;
+    w->buffered = 0;
+    pool_start(w->store, &f->job, flush_run, flush_end);
+}
+
+/* Afterwards nothing is being written. One that waits behind others' work on the pool is done here: the loop is to
+ * wait no longer than for one write. */
+static enum err settle(struct blob_writer *w, struct fault *why)
+{
+    struct flush *f = w->flush;
+
+    if (f) {
+        if (pool_take_back(&f->job))
+            flush_run(&f->job);
+        flush_take(f);
+    }
+    if (w->err)
+        *why = w->why;
+    return w->err;
 }
 
 /* ---- create, append ------------------------------------------------------------- */
@@ -121,6 +207,7 @@ static void writer_free(struct blob_writer *w)
     draft_drop(&w->store->dir, &w->draft);
     checksum_free(w->sum);
     free(w->buffer);
+    free(w->spare);
     free(w);
 }
 
@@ -162,15 +249,6 @@ enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_
     return ERR_OK;
 }
 
-static enum err write_buffer(struct blob_writer *w, struct fault *why)
-{
-    size_t   len = w->buffered;
-    enum err e = draft_write(&w->draft, w->buffer, len, w->size - (int64_t)len, why);
-
-    w->buffered = 0;
-    return e;
-}
-
 static enum err take_quota(struct blob_writer *w, size_t len, struct fault *why)
 {
     int64_t  more = w->size + (int64_t)len - w->taken;
@@ -183,19 +261,37 @@ static enum err take_quota(struct blob_writer *w, size_t len, struct fault *why)
     return e;
 }
 
+/* All that has been gathered goes on its way. */
+static enum err pass_on(struct blob_writer *w, struct fault *why)
+{
+    enum err e = settle(w, why);
+
+    if (!e && w->buffered)
+        flush_start(w);
+    return e;
+}
+
+/* What fills buffers by itself takes no way through them. */
+static enum err write_through(struct blob_writer *w, const void *bytes, size_t len, struct fault *why)
+{
+    enum err e = settle(w, why);
+
+    if (!e)
+        e = put(w, bytes, len, w->size, why);
+    w->size += (int64_t)len;
+    return e;
+}
+
 enum err blob_append(struct blob_writer *w, const void *bytes, size_t len, struct fault *why)
 {
     const char *at = bytes;
     enum err    e = take_quota(w, len, why);
 
-    if (!e)
-        checksum_add(w->sum, bytes, len);
     while (!e && len) {
         size_t part = BUFFER_BYTES - w->buffered;
 
         if (w->buffered == 0 && len >= BUFFER_BYTES) {
-            e = draft_write(&w->draft, at, len, w->size, why);
-            w->size += (int64_t)len;
+            e = write_through(w, at, len, why);
             break;
         }
         if (part > len)
@@ -208,7 +304,7 @@ enum err blob_append(struct blob_writer *w, const void *bytes, size_t len, struc
         at += part;
         len -= part;
         if (w->buffered == BUFFER_BYTES)
-            e = write_buffer(w, why);
+            e = pass_on(w, why);
     }
     if (!e)
         hand_over(w);
@@ -253,8 +349,12 @@ static enum err complete(struct seal *s)
 {
     struct blob_writer *w = s->writer;
     struct stat         st;
-    enum err            e = w->buffered ? write_buffer(w, &s->why) : ERR_OK;
+    enum err            e = w->err;
 
+    if (e)
+        s->why = w->why;
+    if (!e && w->buffered)
+        e = put(w, w->buffer, w->buffered, w->size - (int64_t)w->buffered, &s->why);
     if (!e && s->head)
         e = draft_write(&w->draft, s->head, (size_t)w->head, 0, &s->why);
     if (!e && !s->is_given && w->has_room && ftruncate(w->draft.fd, w->size))
@@ -326,9 +426,11 @@ void blob_seal(struct blob_writer *w, const void *head, const char *sum, const c
                void *ctx)
 {
     struct seal *s = xcalloc(1, sizeof *s);
+    struct fault why;
 
     assert(sum || !head == (w->head == 0));
     assert(!wanted_sha256 || w->head == 0);
+    (void)settle(w, &why); /* an error waits in w */
     unlink_writer(w);
     s->writer = w;
     s->head = head ? xmemdup(head, (size_t)w->head) : NULL;
@@ -345,8 +447,11 @@ void blob_seal(struct blob_writer *w, const void *head, const char *sum, const c
 
 void blob_abort(struct blob_writer *w)
 {
+    struct fault why;
+
     if (!w)
         return;
+    (void)settle(w, &why);
     unlink_writer(w);
     writer_free(w);
 }
