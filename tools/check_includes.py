@@ -18,7 +18,7 @@ SPECS = r"kinds/(kind\.h|render\.h|kinds\.def)"
 RULES = [
     (r"common/broker/.*", rf"{GROUND}|common/broker/.*", r"amqp.*|uv\.h"),
     (r"common/store/.*", rf"{GROUND}|common/store/.*", r"hiredis/.*|uv\.h"),
-    (r"common/blob/remote\.c", rf"{GROUND}|common/blob/.*", r"curl/.*|uv\.h|jansson\.h"),
+    (r"common/blob/(remote\.c|curl\.[ch])", rf"{GROUND}|common/blob/.*", r"curl/.*|uv\.h|jansson\.h"),
     (r"common/blob/.*", rf"{GROUND}|common/blob/.*", r"uv\.h|openssl/.*|jansson\.h"),
     (r"common/checksum\.c", GROUND, r"xxhash\.h"),
     (r"common/msg\.[ch]", GROUND, r"jansson\.h"),

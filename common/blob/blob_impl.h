@@ -6,7 +6,7 @@
  *   pool.c    work on the loop's thread pool that a closing store can wait for
  *   dir.c     sealed blobs of a directory        draft.c  files on their way there
  *   sum.c     what NAME.sum says                 sweep.c  walking through all of it
- *   remote.c  a gateway's /blobs; libcurl
+ *   remote.c  a gateway's /blobs, by libcurl        curl.c   which it loads
  *
  *   DIR/ab/NAME      a sealed blob; ab: the last two characters of its first UUID.
  *   DIR/ab/NAME.sum  Modified at its seal (in a cache: when it was last lent out)

@@ -6,7 +6,6 @@
  * stands still is given up, and a closing store ends it. Repeating is the
  * caller's affair. What is received counts only once its checksum is the one
  * that the gateway keeps as its ETag. */
-#include <curl/curl.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/blob/blob_impl.h"
+#include "common/blob/curl.h"
 
 #define CONNECT_MAX_MS 10000L
 #define STILL_BYTES 100L          /* fewer a second ... */
@@ -110,45 +110,45 @@ static void transfer_begin(struct transfer *t, const struct remote *r, const cha
 {
     char url[2048];
 
-    *t = (struct transfer){.easy = curl_easy_init(), .is_closing = is_closing, .name = name};
+    *t = (struct transfer){.easy = curl.easy_init(), .is_closing = is_closing, .name = name};
     if (!t->easy)
         abort(); /* out of memory */
     snprintf(url, sizeof url, "%s/blobs%s%s", r->base, path, name);
     if (r->bearer)
-        t->headers = curl_slist_append(t->headers, r->bearer);
-    curl_easy_setopt(t->easy, CURLOPT_URL, url);
-    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
-    curl_easy_setopt(t->easy, CURLOPT_USERAGENT, "millrace/" MILLRACE_VERSION);
-    curl_easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(t->easy, CURLOPT_NOPROXY, "*"); /* a gateway is one's own */
-    curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MAX_MS);
-    curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_LIMIT, STILL_BYTES);
-    curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_TIME, STILL_MAX_S);
-    curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, CHUNK_BYTES);
-    curl_easy_setopt(t->easy, CURLOPT_UPLOAD_BUFFERSIZE, CHUNK_BYTES);
-    curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->error);
-    curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
-    curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_answer);
-    curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(t->easy, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(t->easy, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(t->easy, CURLOPT_XFERINFODATA, t);
+        t->headers = curl.slist_append(t->headers, r->bearer);
+    curl.easy_setopt(t->easy, CURLOPT_URL, url);
+    curl.easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+    curl.easy_setopt(t->easy, CURLOPT_USERAGENT, "millrace/" MILLRACE_VERSION);
+    curl.easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
+    curl.easy_setopt(t->easy, CURLOPT_NOPROXY, "*"); /* a gateway is one's own */
+    curl.easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MAX_MS);
+    curl.easy_setopt(t->easy, CURLOPT_LOW_SPEED_LIMIT, STILL_BYTES);
+    curl.easy_setopt(t->easy, CURLOPT_LOW_SPEED_TIME, STILL_MAX_S);
+    curl.easy_setopt(t->easy, CURLOPT_BUFFERSIZE, CHUNK_BYTES);
+    curl.easy_setopt(t->easy, CURLOPT_UPLOAD_BUFFERSIZE, CHUNK_BYTES);
+    curl.easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->error);
+    curl.easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl.easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
+    curl.easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_answer);
+    curl.easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+    curl.easy_setopt(t->easy, CURLOPT_NOPROGRESS, 0L);
+    curl.easy_setopt(t->easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl.easy_setopt(t->easy, CURLOPT_XFERINFODATA, t);
 }
 
 static void transfer_end(struct transfer *t)
 {
-    curl_easy_cleanup(t->easy);
-    curl_slist_free_all(t->headers);
+    curl.easy_cleanup(t->easy);
+    curl.slist_free_all(t->headers);
     buf_free(&t->answer);
 }
 
 /* Runs it; an answer of any status is ERR_OK. */
 static enum err transfer_run(struct transfer *t, struct fault *why)
 {
-    CURLcode code = curl_easy_perform(t->easy);
+    CURLcode code = curl.easy_perform(t->easy);
 
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->status);
+    curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->status);
     if (t->ended)
         return t->ended;
     if (atomic_load(t->is_closing))
@@ -157,7 +157,7 @@ static enum err transfer_run(struct transfer *t, struct fault *why)
     if (code == CURLE_OK || (code == CURLE_SEND_ERROR && t->status >= 400))
         return ERR_OK;
     return fault_set(why, ERR_IO, "the gateway's blobs, at %s: %s", t->name,
-                     t->error[0] ? t->error : curl_easy_strerror(code));
+                     t->error[0] ? t->error : curl.easy_strerror(code));
 }
 
 /* An answer that was not hoped for, with the gateway's own words. */
@@ -188,8 +188,8 @@ enum err remote_open(const char *url, const char *key, struct remote **out, stru
         return fault_set(why, ERR_CONFIG, "the url of blobs is to be http:// or https://, host and port of a gateway");
     if (key && strpbrk(key, "\r\n"))
         return fault_set(why, ERR_CONFIG, "the key for the gateway's blobs has more than one line");
-    if (curl_global_init(CURL_GLOBAL_DEFAULT))
-        return fault_set(why, ERR_CONFIG, "libcurl cannot be started");
+    if (curl_load(why))
+        return ERR_CONFIG;
     r = xcalloc(1, sizeof *r);
     r->base = xstrdup(url);
     while (len && r->base[len - 1] == '/')
@@ -209,7 +209,6 @@ void remote_close(struct remote *r)
     free(r->base);
     free(r->bearer);
     free(r);
-    curl_global_cleanup();
 }
 
 /* ---- get ------------------------------------------------------------------------------- */
@@ -233,7 +232,7 @@ static enum err receive_begin(struct receiver *v)
     curl_off_t size = -1;
     enum err   e;
 
-    curl_easy_getinfo(v->t.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
+    curl.easy_getinfo(v->t.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
     if (size < 0 || !v->t.etag[0] || v->t.head < 0 || v->t.head > size || v->t.head > HEAD_BYTES_MAX)
         return fault_set(v->why, ERR_IO, "the gateway does not say how long blob %s is and what its checksum", v->name);
     if (v->room >= 0 && size > v->room)
@@ -262,7 +261,7 @@ static size_t on_blob(char *bytes, size_t size, size_t count, void *ctx)
     size_t           len = size * count;
     long             status = 0;
 
-    curl_easy_getinfo(v->t.easy, CURLINFO_RESPONSE_CODE, &status);
+    curl.easy_getinfo(v->t.easy, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200)
         return on_answer(bytes, size, count, &v->t);
     if (v->draft.fd < 0)
@@ -301,8 +300,8 @@ enum err remote_get(struct remote *r, const struct dir *d, const char *name, int
     enum err         e;
 
     transfer_begin(&v.t, r, "/", name, is_closing);
-    curl_easy_setopt(v.t.easy, CURLOPT_WRITEFUNCTION, on_blob);
-    curl_easy_setopt(v.t.easy, CURLOPT_WRITEDATA, &v);
+    curl.easy_setopt(v.t.easy, CURLOPT_WRITEFUNCTION, on_blob);
+    curl.easy_setopt(v.t.easy, CURLOPT_WRITEDATA, &v);
     e = transfer_run(&v.t, why);
     if (!e && v.t.status != 200)
         e = status_fault(&v.t, why);
@@ -391,11 +390,11 @@ static enum err check_existing(struct remote *r, const char *name, const struct 
     enum err        e;
 
     transfer_begin(&t, r, "/", name, is_closing);
-    curl_easy_setopt(t.easy, CURLOPT_NOBODY, 1L);
+    curl.easy_setopt(t.easy, CURLOPT_NOBODY, 1L);
     e = transfer_run(&t, why);
     if (!e && t.status != 200)
         e = status_fault(&t, why);
-    curl_easy_getinfo(t.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
+    curl.easy_getinfo(t.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
     if (!e && (size != s->size || strcmp(t.etag, s->xxh3) != 0))
         e = fault_set(why, ERR_WRONG_STATE, "there is another blob %s at the gateway already", name);
     transfer_end(&t);
@@ -421,14 +420,14 @@ enum err remote_put(struct remote *r, const char *name, int fd, struct sum *s, c
     enum err      e = ERR_OK;
 
     transfer_begin(&x.t, r, "/", name, is_closing);
-    x.t.headers = curl_slist_append(x.t.headers, "Content-Type: application/octet-stream");
-    curl_easy_setopt(x.t.easy, CURLOPT_HTTPHEADER, x.t.headers);
-    curl_easy_setopt(x.t.easy, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(x.t.easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)s->size);
-    curl_easy_setopt(x.t.easy, CURLOPT_READFUNCTION, on_wanted);
-    curl_easy_setopt(x.t.easy, CURLOPT_READDATA, &x);
-    curl_easy_setopt(x.t.easy, CURLOPT_SEEKFUNCTION, on_rewind);
-    curl_easy_setopt(x.t.easy, CURLOPT_SEEKDATA, &x);
+    x.t.headers = curl.slist_append(x.t.headers, "Content-Type: application/octet-stream");
+    curl.easy_setopt(x.t.easy, CURLOPT_HTTPHEADER, x.t.headers);
+    curl.easy_setopt(x.t.easy, CURLOPT_UPLOAD, 1L);
+    curl.easy_setopt(x.t.easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)s->size);
+    curl.easy_setopt(x.t.easy, CURLOPT_READFUNCTION, on_wanted);
+    curl.easy_setopt(x.t.easy, CURLOPT_READDATA, &x);
+    curl.easy_setopt(x.t.easy, CURLOPT_SEEKFUNCTION, on_rewind);
+    curl.easy_setopt(x.t.easy, CURLOPT_SEEKDATA, &x);
     if (s->size == 0)
         e = send_check(&x); /* no byte will be asked for */
     if (!e)
@@ -491,7 +490,7 @@ void remote_delete(struct remote *r, const char *name, const atomic_bool *is_clo
     struct transfer t;
 
     transfer_begin(&t, r, "/", name, is_closing);
-    curl_easy_setopt(t.easy, CURLOPT_CUSTOMREQUEST, "DELETE");
-    (void)curl_easy_perform(t.easy); /* the gateway's own sweep finds what is left */
+    curl.easy_setopt(t.easy, CURLOPT_CUSTOMREQUEST, "DELETE");
+    (void)curl.easy_perform(t.easy); /* the gateway's own sweep finds what is left */
     transfer_end(&t);
 }

@@ -92,14 +92,19 @@ def assert_is_product(c, a, b):
 # ---- random operands: docs/protocol.md shows how a client computes them, and is taken by its word ----
 
 
-def _code_of_the_protocol():
-    with open(os.path.join(REPOSITORY, "docs", "protocol.md"), encoding="utf-8") as file:
-        names = {}
-        exec(file.read().split("```python\n")[1].split("```")[0], names)
-        return names
+def code_of(page):
+    """The first example in Python of a document."""
+    with open(os.path.join(REPOSITORY, page), encoding="utf-8") as file:
+        return file.read().split("```python\n")[1].split("```")[0]
 
 
-philox = _code_of_the_protocol()["operand"]
+def _define(name, page):
+    names = {}
+    exec(code_of(page), names)
+    return names[name]
+
+
+philox = _define("operand", os.path.join("docs", "protocol.md"))
 
 
 def random_operand(rows, cols, seed):
@@ -145,6 +150,11 @@ def test_a_json_document_of_two_matrices_of_2000_is_multiplied(fleet):
     record = completed(fleet, job)
     assert record["result"]["size"] == 128 + 8 * 2000 ** 2
     assert_is_product(result(fleet, job), a, b)
+
+
+def test_the_example_for_numpy_in_the_readme_prints_a_rounding_error(fleet, capsys):
+    exec(code_of("README.md").replace("http://127.0.0.1:8080", fleet.gateways[0].url), {})
+    assert float(capsys.readouterr().out) < 1e-9
 
 
 # ---- by reference, made where they are used, mixed ------------------------------------

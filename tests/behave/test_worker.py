@@ -56,6 +56,15 @@ def test_an_executor_has_no_secrets(bench):
     assert sum(link.startswith("socket:") for link in links) == 1, links
 
 
+def test_a_kernel_that_is_slow_here_is_not_passed_on_and_said_so(bench):
+    assert 'kernel name="' in bench.fleet.start_worker().log()
+    worker = bench.fleet.start_worker(OPENBLAS_CORETYPE="Nehalem")
+    line, = [line for line in worker.log().splitlines() if " kernel name=" in line]
+    assert " warn " in line and "OPENBLAS_CORETYPE=Nehalem" in line and "slow" in line
+    with open(f"/proc/{worker.executors()[0]}/environ", encoding="utf-8") as file:
+        assert "Nehalem" not in file.read()
+
+
 def test_the_ready_file_says_whether_the_broker_confirmed_a_consumer(private_bench):
     worker = private_bench.fleet.start_worker()
     private_bench.servers.rabbitmq.kill9()

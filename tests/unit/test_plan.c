@@ -142,7 +142,7 @@ static void plan__tiles_are_even_and_squarish(void **state)
         struct grid        g = plan_cut(side, side, side, DTYPE_F8, &share);
 
         assert_true(is_even(side, g.tile_rows) && is_even(side, g.tile_cols));
-        assert_true(g.tile_rows <= 4 * g.tile_cols && g.tile_cols <= 4 * g.tile_rows);
+        assert_true(g.tile_rows <= 8 * g.tile_cols && g.tile_cols <= 8 * g.tile_rows);
     }
 }
 

@@ -94,7 +94,7 @@ def _multiply_in_tiles(client):
     record = client.wait(job["id"])
     tiles, verified = record.get("tiles", {}), record.get("verified", {})
     print(f"  {record['state']} in {tiles.get('total')} tiles, {_times(record)}\n"
-          f"  verified by {verified.get('method')}, {verified.get('probes')} probes, bound {verified.get('bound')}")
+          f"  verified by {verified.get('method')}, {verified.get('probes')} probes, bound {verified.get('bound', 0):.1e}")
     (top, bottom), (left, right) = WINDOW
     path = f"/jobs/{job['id']}/result?rows={top}:{bottom}&cols={left}:{right}"
     window = client.call("GET", path)["C"]

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs whose inputs or results are blobs, and groups, through real workers. Messages go in by hand; a gateway is there
-for groups alone, since it publishes what the store makes."""
+"""Jobs whose inputs or results are blobs, and groups, as workers live through them. Messages go in by hand; a gateway
+is there where a group's members have to be published, or where a worker has no directory of its own."""
 
+import hashlib
+import io
 import json
 import os
 import signal
+import socket
 
 import numpy
 import pytest
@@ -283,3 +286,124 @@ def test_a_tile_that_fails_fails_the_group_with_its_error(pair):
     assert pair.field(job, "code") == "overflow" and "member 6" in pair.field(job, "detail")
     eventually(lambda: pair.running() == [])
     pair.assert_all_acked("matrix")
+
+
+def test_a_group_whose_workers_and_store_are_lost_together_keeps_what_was_sealed(pair):
+    """The parent's message, which says how it is cut, is all that is left, and the blobs."""
+    a, b = integers(1600, 2000), integers(2000, 1600, 1)
+    job = pair.put_product(a, b, tile_m=100, tile_n=200)
+    eventually(lambda: pair.done(job) > 30, every=0.005)
+    for worker in pair.fleet.workers:
+        worker.kill9()
+    sealed = set(pair.blobs.sealed(job))
+    pair.redis.flushall()
+    pair.fleet.start_worker(MILLRACE_LEASE_SECONDS=SHORT_LEASE)
+    pair.wait(job, "completed", deadline=120)
+    assert (pair.result(job) == a @ b).all()
+    used = {f"{job}-{number}-{fence}" for number, fence in pair.redis.hgetall(f"sealed:{job}").items()}
+    assert len(sealed & used) > 20 and len(pair.blobs.sealed(job)) <= 128 + 10
+
+
+# ---- blobs by a gateway -----------------------------------------------------------------------
+
+
+def as_npy(array):
+    text = io.BytesIO()
+    numpy.save(text, array)
+    return text.getvalue()
+
+
+def post(fleet, a, b, query=""):
+    files = {"A": ("A.npy", as_npy(a)), "B": ("B.npy", as_npy(b))}
+    answer = fleet.call("POST", f"/matrix_multiplication{query}", files=files)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+def result(fleet, job):
+    return numpy.load(io.BytesIO(fleet.result(job, headers={"Accept": "application/x-npy"}).content))
+
+
+@pytest.mark.parametrize("query", ["", "?tile_m=150&tile_n=100"], ids=["whole", "tiles"])
+def test_a_worker_that_shares_no_directory_gets_and_gives_blobs_by_a_gateway(bench, tmp_path, query):
+    gateway = bench.fleet.start_gateway()
+    bench.fleet.start_worker(MILLRACE_BLOB_DIR=tmp_path / "cache", MILLRACE_BLOB_URL=gateway.url)
+    a, b = integers(400, 300), integers(300, 500, 1)
+    job = post(bench.fleet, a, b, query)
+    record = bench.fleet.wait_end(job)
+    assert record["state"] == "completed", record
+    assert (result(bench.fleet, job) == a @ b).all()
+
+
+@pytest.fixture
+def silent(bench, tmp_path):
+    """A bench whose worker gets its blobs from somebody who never answers; and a job that needs one."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    worker = bench.fleet.start_worker(MILLRACE_BLOB_DIR=tmp_path / "cache", MILLRACE_GRACE_SECONDS=0,
+                                      MILLRACE_ATTEMPTS_MAX=1,
+                                      MILLRACE_BLOB_URL=f"http://127.0.0.1:{listener.getsockname()[1]}")
+    a = integers(300, 300)
+
+    def put(**params):
+        job = bench.put_product(a, a, **params)
+        bench.wait(job, "in-progress")
+        return job
+
+    yield bench, worker, put
+    listener.close()
+
+
+def test_a_fetch_that_takes_too_long_ends_with_the_attempt(silent):
+    bench, _, put = silent
+    job = put(timeout=2)
+    bench.wait(job, "failed", deadline=5)
+    assert bench.field(job, "code") == "timeout"
+
+
+def test_a_fetch_renews_the_lease_and_obeys_a_cancel(silent):
+    bench, worker, put = silent
+    job = put()
+    lease = bench.field(job, "lease")
+    eventually(lambda: bench.field(job, "lease") > lease)
+    bench.redis.hset(f"job:{job}", "state", "cancelled")
+    eventually(lambda: f"job-cancelled job={job}" in worker.log(), deadline=2.5)
+    other = bench.put("hash", b"x", iterations=1)
+    bench.wait(other, "completed")  # the slot is free, whatever becomes of the fetch
+
+
+def test_a_fetch_is_given_up_when_the_job_is_handed_back(silent):
+    bench, worker, put = silent
+    job = put()
+    worker.sigterm()
+    assert worker.wait(5) == 0
+    assert bench.field(job, "state") == "pending"
+    bench.fleet.start_worker()
+    bench.wait(job, "completed")
+
+
+def test_a_gateway_that_goes_away_is_a_transient_error(bench, tmp_path):
+    gateway = bench.fleet.start_gateway()
+    bench.fleet.start_worker(MILLRACE_BLOB_DIR=tmp_path / "cache", MILLRACE_BLOB_URL=gateway.url)
+    a = integers(300, 300)
+    name = bench.fleet.call("PUT", "/blobs", data=as_npy(a)).json()["id"]
+    gateway.stop()
+    job = bench.put_refs(a.shape, a.shape, [in_blob(0, a), in_blob(0, a)], [name])
+    bench.wait(job, "retrying")
+    assert bench.field(job, "code") == "io"
+    gateway.start()
+    gateway.wait_ready()
+    bench.wait(job, "completed", deadline=30)
+    assert (bench.result(job) == a @ a).all()
+
+
+def test_a_large_input_of_a_hash_is_a_blob(pair):
+    body = os.urandom(3_000_000)
+    job = pair.fleet.submit_hash(body, 2)
+    assert pair.fleet.wait_end(job)["state"] == "completed"
+    assert pair.field(job, "blobs") and pair.fleet.pull() == [{"id": job, "value": chain(body, 2).hex()}]
+
+
+def chain(body, iterations):
+    for _ in range(iterations):
+        body = hashlib.sha512(body).digest()
+    return body
