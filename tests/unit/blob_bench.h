@@ -91,7 +91,7 @@ static inline int files_in(const struct bench *t)
 }
 
 /* What is written behind our back ends; until there are no files any more, or for 10 s. */
-static inline void settle(struct bench *t)
+static inline void empties(struct bench *t)
 {
     for (int i = 0; i < 10000 && files_in(t) > 0; i++) {
         uv_run(&t->loop, UV_RUN_NOWAIT);

@@ -178,7 +178,7 @@ static void blob__aborted_leaves_nothing(void **state)
     append(w, bytes, 40u << 20); /* some of it is on its way to the disk by now */
     assert_true(files_in(t) > 0);
     blob_abort(w);
-    settle(t);
+    empties(t);
     assert_int_equal(files_in(t), 0);
     assert_int_equal(blob_usage(t->store).bytes, 0);
     free(bytes);

@@ -62,7 +62,7 @@ static void blob__longer_than_a_file_may_be_is_no_room(void **state)
     assert_int_equal(e, ERR_DISK_FULL);
     assert_int_equal(announced, ERR_DISK_FULL);
     blob_abort(w);
-    settle(t);
+    empties(t);
     assert_int_equal(files_in(t), 0);
     free(bytes);
 }
@@ -116,7 +116,7 @@ static void blob__full_disk_is_told_and_nothing_is_left(void **state)
     appended = blob_append(w, bytes, 2u << 20, &why);
     assert_int_equal(appended, ERR_DISK_FULL);
     blob_abort(w);
-    settle(t);
+    empties(t);
     assert_int_equal(files_in(t), 0);
     after = put(t, UUID, bytes, 1 << 19).e; /* what still fits is taken */
     assert_int_equal(after, ERR_OK);
