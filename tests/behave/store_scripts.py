@@ -218,6 +218,16 @@ class Store:
         for place, state in enumerate(("pending", "in-progress", "retrying")):
             index = self.r.zrangebyscore(f"ix:{KIND}", place * 10**13, f"({(place + 1) * 10**13}")
             assert {i.decode() for i in index} == found.get(state, set()), state
+        self.audit_ties({job for jobs in found.values() for job in jobs})
+
+    def audit_ties(self, live):
+        """What groups and blobs leave behind ends with their jobs."""
+        for key in self.r.scan_iter("blob:*"):
+            needing = {job.decode() for job, till in self.r.zrange(key, 0, -1, withscores=True) if till == float("inf")}
+            assert needing <= live, "a blob is needed without end by live jobs alone"
+            assert (self.r.pttl(key) == -1) == bool(needing)
+        for key in [*self.r.scan_iter("group:*"), *self.r.scan_iter("sealed:*"), *self.r.scan_iter("open:*")]:
+            assert self.r.pttl(key) > 0 or key.decode().split(":")[1] in live, key
 
 
 @pytest.fixture

@@ -193,14 +193,16 @@ def test_a_member_counts_once(store, group):
     assert group.sealed() == {0: lease.fence}
 
 
-def test_a_member_number_beyond_the_group_does_not_count(store, group):
-    group.split()
-    stranger = Job(store, parent=group.parent.id, member=3)
+@pytest.mark.parametrize("number", [3, -1])
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_number_that_the_group_has_not_does_not_count(store, group, number, is_early):
+    stranger = Job(store, parent=group.parent.id, member=number)
     stranger.epoch = "0"
-    store.r.delete(f"group:{group.parent.id}")
     lease = store.leased(stranger)
-    group.split()
+    if not is_early:
+        group.split()
     assert store.finish(lease, b"", 0, "", "b", 1) == "ok"
+    group.split(sealed=[(number, 1)])
     assert group.sealed() == {} and group.record()["done"] == "0"
 
 

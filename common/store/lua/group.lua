@@ -127,6 +127,11 @@ ties = function()
         return g[1] and (call('HEXISTS', 'sealed:' .. parent, m[2]) == 1 or id_of(parent, g[2], m[2]) ~= id)
     end
 
+    -- Whether a group of so many has a member of this number: a message may say any.
+    function t.has_number(total, number)
+        return tonumber(number) >= 0 and tonumber(number) < total
+    end
+
     -- Ends a member that is over.
     function t.cancel(id, retention)
         local r = call('HMGET', 'job:' .. id, 'state', 'kind', 'idem', 'watch')
@@ -250,7 +255,7 @@ ties = function()
             call('HDEL', 'job:' .. id, 'total', 'layout', 'done')
         end
         local total = parent and tonumber(call('HGET', 'group:' .. parent, 'total'))
-        if not parent or total and tonumber(number) >= total then
+        if not parent or total and not t.has_number(total, number) then
             return
         end
         local is_new = t.seal(parent, number, fence) == 1

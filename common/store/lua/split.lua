@@ -33,7 +33,7 @@ if call('HEXISTS', group, 'total') == 0 then
     call('PERSIST', group)
     call('PERSIST', 'sealed:' .. id)
     for _, number in ipairs(call('HKEYS', 'sealed:' .. id)) do
-        if tonumber(number) >= total then
+        if not t.has_number(total, number) then
             call('HDEL', 'sealed:' .. id, number)
         end
     end
@@ -44,7 +44,7 @@ call('HSET', key, 'input', 1, 'losses', 0, 'away', 0)
 call('HDEL', key, 'owner', 'lease')
 call('SET', 'in:' .. id, ARGV[12])
 for i = 14, #ARGV, 2 do
-    if tonumber(ARGV[i]) < total then
+    if t.has_number(total, ARGV[i]) then
         t.seal(id, ARGV[i], ARGV[i + 1])
     end
 end
