@@ -22,7 +22,7 @@
 #include "api/auth.h"
 #include "common/clock.h"
 
-#define CONNECTION_BYTES 32768        /* per connection: head and the piece of body under way */
+#define CONNECTION_BYTES 32768        /* per connection: the head, and of a body as much as is left of it at one time */
 #define DROPPED_BYTES_MAX (64u << 20) /* of a body behind its answer, then the connection is cut */
 #define REST_BYTES_MAX (1 << 20)      /* of a body whose answer is known: it leaves behind the last of them */
 #define HEAD_SLACK_MS 30000           /* a head takes at most this and the idle time, a body this and its length at */

@@ -34,7 +34,7 @@ struct msg {
     int64_t created_ms;                     /* wall time of the submit */
     int64_t deadline_ms;                    /* wall time after which it must not start; 0: none */
     char    idempotency[IDEMPOTENCY_BYTES]; /* "" when none */
-    char    digest[65];                     /* SHA-256 hex of kind, params and body; "" without a key */
+    char    digest[65];                     /* SHA-256 hex of kind, params, refs and body; "" without a key */
     char    traceparent[TRACEPARENT_BYTES]; /* W3C trace context, passed on; "" when none */
     char    parent[JOB_ID_BYTES];           /* the group's parent; "" of a job on its own */
     int64_t member;                         /* number within the group, from 0 */
