@@ -167,6 +167,16 @@ static uint64_t find_span(const struct mosaic *p, uint64_t offset, int64_t *piec
     return least(width - in_tile, p->row_bytes - in_row);
 }
 
+uint64_t mosaic_spans(const struct mosaic *p)
+{
+    const struct layout *l = &p->layout;
+    const struct region *w = &p->window;
+    uint64_t             across = (w->col + w->cols - 1) / l->tile_cols - w->col / l->tile_cols + 1;
+    uint64_t             down = (w->row + w->rows - 1) / l->tile_rows - w->row / l->tile_rows + 1;
+
+    return w->cols == l->cols && l->tile_cols >= l->cols ? down : w->rows * across;
+}
+
 int64_t mosaic_read(const struct mosaic *p, uint64_t offset, void *out, size_t len, struct fault *why)
 {
     char *to = out;

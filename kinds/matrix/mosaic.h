@@ -24,6 +24,9 @@ struct mosaic {
 enum err mosaic_open(const struct result_face *face, const char *rows, const char *cols, struct mosaic *out,
                       struct fault *why) MUST_CHECK;
 
+/* Reads that all of the window takes. */
+uint64_t mosaic_spans(const struct mosaic *p);
+
 /* Up to len bytes of the window's numbers from offset on; fewer where many pieces of rows would have to be read
  * for them. 0 at the end alone; -1: a piece cannot be read (why). */
 int64_t mosaic_read(const struct mosaic *p, uint64_t offset, void *out, size_t len, struct fault *why);

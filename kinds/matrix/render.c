@@ -23,6 +23,7 @@
 
 #define NUMBERS_BYTES (64u << 10)      /* read from the product at a time */
 #define SCAN_BYTES (4u << 20)          /* milliseconds; no result in a record is larger */
+#define SCAN_SPANS 1024                /* nor in more reads: a narrow window of long rows has many */
 #define CELL_BYTES (NUMTEXT_BYTES + 4) /* one number, and at most "[" and "]]}" around it */
 
 struct json {
@@ -181,12 +182,14 @@ static void close_json(void *stream)
     free(j);
 }
 
-/* Whether every number of the window can be said. What was read is kept if it is all there is. */
+/* Whether every number of the window can be said; of one that is large or scattered nobody looks ahead. What was
+ * read is kept if it is all there is. */
 static enum err scan(struct json *j, struct fault *why)
 {
     enum dtype type = j->product.layout.dtype;
 
-    if (j->product.bytes > SCAN_BYTES || (type != DTYPE_F8 && type != DTYPE_F4))
+    if (j->product.bytes > SCAN_BYTES || mosaic_spans(&j->product) > SCAN_SPANS ||
+        (type != DTYPE_F8 && type != DTYPE_F4))
         return ERR_OK;
     while (j->read < j->product.bytes) {
         if (!fill(j, why))
