@@ -3,62 +3,51 @@
 #include "common/numtext.h"
 
 #include <charconv>
+#include <cmath>
+#include <fast_float/fast_float.h>
 #include <system_error>
 
-// from_chars says result_out_of_range for both ends of the range. The decimal
-// exponent of the first significant digit tells which: no float64 literal
-// overflows below 1e308, and none underflows above 1e-300.
-static bool is_tiny(const char *p, const char *end)
+// Older releases of fast_float answer infinity and zero beyond the range without an error, newer ones with one:
+// what the number became tells either way.
+static const char *scan(const char *text, const char *end, double *out)
 {
-    long exponent = 0, point = 0;
-    bool seen_digit = false, seen_point = false;
+    auto [stop, error] = fast_float::from_chars(text, end, *out);
+    bool is_read = error == std::errc() || error == std::errc::result_out_of_range;
 
-    if (p < end && *p == '-')
-        p++;
-    for (; p < end && *p != 'e' && *p != 'E'; p++) {
-        if (*p == '.') {
-            seen_point = true;
-            continue;
-        }
-        if (*p != '0')
-            seen_digit = true;
-        if (seen_digit && !seen_point)
-            point++;
-        else if (!seen_digit && seen_point)
-            point--;
-    }
-    if (p < end) {
-        bool is_negative = false;
-
-        p++;
-        if (*p == '-' || *p == '+')
-            is_negative = *p++ == '-';
-        for (; p < end && exponent < 1000000000; p++)
-            exponent = exponent * 10 + (*p - '0');
-        if (is_negative)
-            exponent = -exponent;
-    }
-    return exponent + point < 0;
+    return is_read && std::isfinite(*out) ? stop : nullptr;
 }
 
-bool numtext_read(const char *text, const char *end, double *out)
-{
-    auto [stop, error] = std::from_chars(text, end, *out);
+bool numtext_read(const char *text, const char *end, double *out) { return scan(text, end, out) == end; }
 
-    if (error == std::errc::result_out_of_range) {
-        if (!is_tiny(text, end))
-            return false;
-        *out = *text == '-' ? -0.0 : 0.0;
-        return true;
-    }
-    return error == std::errc() && stop == end;
+const char *numtext_scan(const char *text, const char *end, double *out) { return scan(text, end, out); }
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// [text, stop) was taken, and *stop is a comma: what fast_float takes and JSON does not.
+static bool is_json(const char *text, const char *stop)
+{
+    text += *text == '-';
+    if (!is_digit(*text) || (*text == '0' && is_digit(text[1])))
+        return false;
+    while (text < stop && is_digit(*text))
+        text++;
+    return *text != '.' || is_digit(text[1]);
 }
 
-const char *numtext_scan(const char *text, const char *end, double *out)
+const char *numtext_scan_list(const char *text, const char *end, double *out, size_t max, size_t *count)
 {
-    auto [stop, error] = std::from_chars(text, end, *out);
+    size_t n = 0;
 
-    return error == std::errc() ? stop : nullptr;
+    for (; n < max; n++) {
+        const char *stop = scan(text, end, &out[n]);
+
+        if (!stop || stop == end || *stop != ',' || stop - text > NUMTEXT_BYTES || !is_json(text, stop))
+            break;
+        text = stop + 1;
+        text += text < end && *text == ' ';
+    }
+    *count = n;
+    return text;
 }
 
 size_t numtext_print(double value, char out[NUMTEXT_BYTES])

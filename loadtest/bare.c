@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/numtext.h"
+#include "loadtest/from_chars.h"
 #include "loadtest/tool.h"
 
 #define PRINT_BYTES 65536
@@ -41,7 +42,7 @@ static const char *end_cut(struct scan *s, const char *p, const char *end)
     }
     if (p == end)
         return p;
-    if (numtext_scan(s->cut, s->cut + s->cut_len, &number) != s->cut + s->cut_len)
+    if (from_chars(s->cut, s->cut + s->cut_len, &number) != s->cut + s->cut_len)
         tool_die("'%.*s' is no number", (int)s->cut_len, s->cut);
     keep(s, number);
     s->cut_len = 0;
@@ -60,7 +61,7 @@ void scan_feed(struct scan *s, const char *bytes, size_t len)
             p++;
             continue;
         }
-        stop = numtext_scan(p, end, &number);
+        stop = from_chars(p, end, &number);
         if (!stop || stop == end)
             break; /* it may go on in the next piece */
         keep(s, number);

@@ -110,13 +110,35 @@ enum err number_resume(struct matrix_reader *r, const char **at, const char *end
     return e;
 }
 
-/* Numbers and the commas between them, as far as they go. */
+/* Plain numbers, as many as there is room for. */
+static void read_list(struct matrix_reader *r, const char **at, const char *end)
+{
+    struct buf *numbers = r->numbers;
+    size_t      room = (numbers->cap - numbers->len) / sizeof(double), count;
+
+    if (room > r->side_max - r->row_len)
+        room = (size_t)(r->side_max - r->row_len);
+    if (!room)
+        return;
+    *at = numtext_scan_list(*at, end, (double *)(void *)(numbers->data + numbers->len), room, &count);
+    if (!count)
+        return;
+    numbers->len += count * sizeof(double);
+    r->row_len += count;
+    r->state = NEXT_NUMBER;
+}
+
+/* Numbers and the commas between them, as far as they go. What read_list leaves
+ * alone is looked at one by one. */
 enum err numbers_read(struct matrix_reader *r, const char **at, const char *end)
 {
     const char *p = *at;
     enum err    e = ERR_OK;
 
     while (p < end && (is_digit(*p) || *p == '-')) {
+        read_list(r, &p, end);
+        if (p == end || !(is_digit(*p) || *p == '-'))
+            break;
         e = read_number(r, &p, end);
         if (e || p == end || *p != ',')
             break;
