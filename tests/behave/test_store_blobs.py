@@ -110,6 +110,15 @@ def test_a_result_is_needed_as_long_as_its_record(store, group):
     assert needed(store, name) == []
 
 
+@pytest.mark.parametrize("name", ["%s-5", "%s-3-5"])
+def test_a_result_that_is_the_input_of_another_job_is_needed_by_that(store, name):
+    name = name % uuid.uuid4()  # of a job whose record has expired
+    job = make_pending(store, refs=json.dumps({"blobs": [name]}))
+    assert needed(store, name) == [name]
+    store.finish(store.leased(job))
+    assert needed(store, name) == []
+
+
 def test_in_a_young_epoch_every_blob_is_needed(store):
     assert needed(store, A, "x", grace=60_000) == [A, "x"]
 
