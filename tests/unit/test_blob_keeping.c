@@ -239,6 +239,49 @@ static void blob__closing_answers_everything_and_leaves_nothing(void **state)
     free(bytes);
 }
 
+/* So large that the pool removes it. */
+static void put_large(struct bench *t, const char *name)
+{
+    const int64_t       size = 32 << 20;
+    struct blob_writer *w = create(t, name, size, 0);
+    char                sum[CHECKSUM_BYTES];
+
+    sum_of("any", 3, "", 0, sum);
+    assert_int_equal(seal(t, w, NULL, sum, NULL).e, ERR_OK);
+}
+
+static void blob__large_files_are_removed_later_and_by_a_closing_store(void **state)
+{
+    enum { MANY = 6 };
+    struct bench    *t = *state;
+    struct blob_info info;
+    struct fault     why;
+    char             name[BLOB_NAME_BYTES];
+    int              fd;
+
+    put_large(t, UUID);
+    assert_int_equal(blob_delete(t->store, UUID, &why), ERR_OK);
+    assert_int_equal(blob_delete(t->store, UUID, &why), ERR_NO_BLOB);
+    assert_int_equal(blob_open(t->store, UUID, &fd, &info, &why), ERR_NO_BLOB);
+    assert_int_equal(blob_usage(t->store).bytes, 0);
+    put_large(t, UUID); /* its name is free at once */
+    assert_int_equal(blob_delete(t->store, UUID, &why), ERR_OK);
+    empties(t);
+    assert_int_equal(files_in(t), 0);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, UUID "-%d", i);
+        put_large(t, name);
+    }
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, UUID "-%d", i);
+        assert_int_equal(blob_delete(t->store, name, &why), ERR_OK);
+        blob_abort(create(t, UUID, 32 << 20, 0));
+    }
+    close_store(t);
+    assert_int_equal(files_in(t), 0);
+    open_store(t, 0);
+}
+
 static void blob__destructors_take_null(void **state)
 {
     (void)state;
@@ -257,6 +300,7 @@ int main(void)
         TEST(blob__sweep_names_the_old_up_to_a_limit),
         TEST(blob__sweep_removes_what_crashes_left),
         TEST(blob__closing_answers_everything_and_leaves_nothing),
+        TEST(blob__large_files_are_removed_later_and_by_a_closing_store),
         cmocka_unit_test(blob__destructors_take_null),
     };
 
