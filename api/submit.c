@@ -314,13 +314,13 @@ static void publish(struct submit *s, const struct store_reply *reply)
     broker_publish(s->gw->broker, s->msg, BROKER_TO_WORK, 0, s->gw->settings.confirm_ms, on_published, s);
 }
 
-/* The key names a job: it is answered for if it was accepted; if its first
- * submit died on the way, this one goes that way again, under the same id. */
+/* The key names a job: it is answered for if it was accepted; if its first submit died on the way, or is on its
+ * way yet, this one goes that way as well, under the same id. Created again: this message has blobs of its own. */
 static void answer_existing(struct submit *s, const struct store_reply *reply)
 {
     memcpy(s->msg->id, reply->record->id, JOB_ID_BYTES);
     if (reply->record->state == JOB_UNCONFIRMED)
-        publish(s, reply);
+        store_create(s->gw->store, s->msg, on_created, s);
     else
         submit_answer(s, job_state_name(reply->record->state));
 }

@@ -190,6 +190,16 @@ enum err blob_open(struct blob_store *b, const char *name, int *fd, struct blob_
     return dir_find(&b->dir, name, fd, info, why);
 }
 
+/* What asks a gateway takes as long as that does. */
+static void start_reading(struct blob_store *b, struct pool_job *job, void (*run)(struct pool_job *job),
+                          void (*end)(struct pool_job *job, bool is_closing, bool has_begun))
+{
+    if (b->remote)
+        pool_start_long(b, job, run, end);
+    else
+        pool_start(b, job, run, end);
+}
+
 struct fetch_waiter {
     blob_opened_fn *done;
     void           *ctx;
@@ -287,7 +297,7 @@ void blob_fetch(struct blob_store *b, const char *name, blob_opened_fn *done, vo
     f->waiters = xrealloc(f->waiters, (f->waiter_count + 1) * sizeof *f->waiters);
     f->waiters[f->waiter_count++] = (struct fetch_waiter){done, ctx};
     if (is_first)
-        pool_start(b, &f->job, fetch_run, fetch_end);
+        start_reading(b, &f->job, fetch_run, fetch_end);
 }
 
 /* ---- delete ------------------------------------------------------------------------------- */
@@ -314,16 +324,19 @@ static void removal_end(struct pool_job *job, bool is_closing, bool has_begun)
 enum err blob_delete(struct blob_store *b, const char *name, struct fault *why)
 {
     int64_t         size = 0;
-    enum err        e = dir_remove(&b->dir, name, &size, why);
+    struct draft    gone;
+    enum err        e = dir_take_away(&b->dir, name, &size, &gone, why);
     struct removal *r;
 
-    if (!e)
+    if (!e) {
         usage_drop(b, size);
+        discard(b, &gone);
+    }
     if (!b->remote || !blob_name_is_valid(name) || (e && e != ERR_NO_BLOB))
         return e;
     r = xcalloc(1, sizeof *r);
     strcpy(r->name, name);
-    pool_start(b, &r->job, removal_run, removal_end);
+    pool_start_long(b, &r->job, removal_run, removal_end);
     return ERR_OK;
 }
 
@@ -377,7 +390,7 @@ void blob_list(struct blob_store *b, const char *prefix, blob_names_fn *done, vo
         strcpy(l->prefix, prefix);
     l->done = done;
     l->ctx = ctx;
-    pool_start(b, &l->job, list_run, list_end);
+    start_reading(b, &l->job, list_run, list_end);
 }
 
 static void sweep_run(struct pool_job *job)

@@ -112,8 +112,9 @@ typedef void blob_opened_fn(void *ctx, enum err e, const struct fault *why, int 
 /* The same with either backend, later; fd is taken by the callback. */
 void blob_fetch(struct blob_store *b, const char *name, blob_opened_fn *done, void *ctx);
 
-/* Removes a sealed blob. ERR_NO_BLOB, ERR_IO. Readers that have it open read on. Behind a url: from the cache at
- * once, at the gateway later and without a word about how that went: its sweep finds what is left. */
+/* Removes a sealed blob. ERR_NO_BLOB, ERR_IO. Readers that have it open read on, and a large one gives its room back
+ * a little later. Behind a url: from the cache at once, at the gateway later and without a word about how that went:
+ * its sweep finds what is left. */
 enum err blob_delete(struct blob_store *b, const char *name, struct fault *why) MUST_CHECK;
 
 /* names: NUL-terminated, borrowed for the callback. */

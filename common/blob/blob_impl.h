@@ -60,8 +60,13 @@ void dir_path(char out[PATH_BYTES], const char *name, const char *suffix);
 /* Opens a sealed blob. ERR_NO_BLOB, ERR_IO. */
 enum err dir_find(const struct dir *d, const char *name, int *fd, struct blob_info *info, struct fault *why) MUST_CHECK;
 
-/* Removes a sealed blob; *size: what it had. ERR_NO_BLOB, ERR_IO. */
+/* Removes a sealed blob; *size: what it had. ERR_NO_BLOB, ERR_IO. Waits until the disk has its room back. */
 enum err dir_remove(const struct dir *d, const char *name, int64_t *size, struct fault *why) MUST_CHECK;
+
+/* The same, at once: of a large one the file lies in tmp then, in *out, and is still to be dropped. */
+struct draft;
+enum err dir_take_away(const struct dir *d, const char *name, int64_t *size, struct draft *out,
+                       struct fault *why) MUST_CHECK;
 
 /* A set of names that grows. */
 struct names {
@@ -91,9 +96,12 @@ bool blob_prefix_is_valid(const char *text);
 /* ---- any thread: files on their way ------------------------------------------- */
 
 struct draft {
-    int  fd;
-    char path[PATH_BYTES]; /* below DIR */
+    int  fd;               /* -1: it is not open */
+    char path[PATH_BYTES]; /* below DIR; "" once it has none */
 };
+
+/* A path in tmp that nothing has. ERR_IO. */
+enum err draft_name(const char *name, char out[PATH_BYTES], struct fault *why) MUST_CHECK;
 
 /* Makes an empty file for a blob of this name; ends with draft_seal or draft_drop. ERR_DISK_FULL, ERR_IO. */
 enum err draft_open(const struct dir *d, const char *name, struct draft *out, struct fault *why) MUST_CHECK;
@@ -114,7 +122,10 @@ enum err draft_sha256(const struct draft *f, int64_t size, const atomic_bool *is
 enum err draft_seal(const struct dir *d, const struct draft *f, const char *name, const struct sum *s,
                     struct blob_info *info, struct fault *why) MUST_CHECK;
 
-/* Removes what is left of it and closes it. */
+/* Takes its name, where it still has that in tmp. */
+void draft_unname(const struct dir *d, struct draft *f);
+
+/* Removes what is left of it and closes it: a large file's room takes the disk a while to get back. */
 void draft_drop(const struct dir *d, struct draft *f);
 
 /* Says what a system call could not do; no room of any sort is ERR_DISK_FULL. code: errno. */
@@ -150,6 +161,8 @@ struct pool_job {
     uv_work_t          work;
     struct blob_store *store; /* NULL once that has closed */
     struct pool_job   *next, *prev;
+    struct pool_job   *later; /* of those that wait for a place */
+    bool               is_long, is_waiting;
     uv_sem_t           has_run;
     void (*run)(struct pool_job *job); /* on the pool */
     /* On the loop: answers, and frees what hangs on it. is_closing: the answer is ERR_IO; has_begun: run ran. */
@@ -158,6 +171,14 @@ struct pool_job {
 
 void pool_start(struct blob_store *b, struct pool_job *job, void (*run)(struct pool_job *job),
                 void (*end)(struct pool_job *job, bool is_closing, bool has_begun));
+
+/* The same for what may take seconds: a few of them run at a time, so that the pool has threads for what is short,
+ * also of others (names of hosts are looked up there). */
+void pool_start_long(struct blob_store *b, struct pool_job *job, void (*run)(struct pool_job *job),
+                     void (*end)(struct pool_job *job, bool is_closing, bool has_begun));
+
+/* Takes what f has. Its name goes at once, the file itself by the pool: that takes as long as the file is large. */
+void discard(struct blob_store *b, struct draft *f);
 
 /* Ends all jobs: cancels what has not begun, waits for the rest. */
 void pool_close(struct blob_store *b);
@@ -176,6 +197,8 @@ struct blob_store {
     struct remote      *remote;     /* never changes; NULL: the directory is shared */
     atomic_bool         is_closing; /* set by the loop, read by the pool */
     struct pool_job    *jobs;
+    struct pool_job    *waiting, *waiting_last; /* long ones, the oldest in front */
+    int                 long_count;             /* that have a thread, or will have the next one */
     struct blob_writer *writers;
     struct fetch       *fetches;
     struct tender      *tender;

@@ -12,7 +12,8 @@
 
 #include "common/blob/blob_impl.h"
 
-#define SUM_BYTES_MAX 512 /* of NAME.sum; it has some 150 */
+#define SUM_BYTES_MAX 512              /* of NAME.sum; it has some 150 */
+#define SMALL_BYTES (16 * 1024 * 1024) /* removed within a few milliseconds */
 
 enum err io_fault(struct fault *why, int code, const char *what, const char *name)
 {
@@ -169,23 +170,48 @@ enum err dir_find(const struct dir *d, const char *name, int *fd, struct blob_in
     return ERR_OK;
 }
 
-enum err dir_remove(const struct dir *d, const char *name, int64_t *size, struct fault *why)
+/* to: where a large one goes, "" for nowhere. It becomes "" where the file was unlinked instead: a small one, or any
+ * one when there is no room for another name. */
+static enum err take(const struct dir *d, const char *name, int64_t *size, char to[PATH_BYTES], struct fault *why)
 {
     char        path[PATH_BYTES];
     struct stat st;
+    bool        is_gone;
 
-    if (!blob_name_is_valid(name))
-        return fault_set(why, ERR_NO_BLOB, "there is no blob of such a name");
     dir_path(path, name, "");
-    if (fstatat(d->fd, path, &st, AT_SYMLINK_NOFOLLOW) || unlinkat(d->fd, path, 0)) {
-        if (errno == ENOENT)
-            return fault_set(why, ERR_NO_BLOB, "there is no blob %s", name);
-        return io_fault(why, errno, "removing", name);
-    }
+    if (fstatat(d->fd, path, &st, AT_SYMLINK_NOFOLLOW))
+        return errno == ENOENT ? fault_set(why, ERR_NO_BLOB, "there is no blob %s", name)
+                               : io_fault(why, errno, "removing", name);
+    is_gone = to[0] && st.st_size > SMALL_BYTES && !renameat(d->fd, path, d->fd, to);
+    if (!is_gone)
+        to[0] = '\0';
+    if (!is_gone && unlinkat(d->fd, path, 0))
+        return errno == ENOENT ? fault_set(why, ERR_NO_BLOB, "there is no blob %s", name)
+                               : io_fault(why, errno, "removing", name);
     *size = st.st_size;
     dir_path(path, name, ".sum");
     (void)unlinkat(d->fd, path, 0); /* alone it counts for nothing; a walk removes it */
     return ERR_OK;
+}
+
+enum err dir_remove(const struct dir *d, const char *name, int64_t *size, struct fault *why)
+{
+    char nowhere[PATH_BYTES] = "";
+
+    if (!blob_name_is_valid(name))
+        return fault_set(why, ERR_NO_BLOB, "there is no blob of such a name");
+    return take(d, name, size, nowhere, why);
+}
+
+enum err dir_take_away(const struct dir *d, const char *name, int64_t *size, struct draft *out, struct fault *why)
+{
+    enum err e;
+
+    *out = (struct draft){.fd = -1};
+    if (!blob_name_is_valid(name))
+        return fault_set(why, ERR_NO_BLOB, "there is no blob of such a name");
+    e = draft_name(name, out->path, why);
+    return e ? e : take(d, name, size, out->path, why);
 }
 
 /* ---- names ------------------------------------------------------------------------ */

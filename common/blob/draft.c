@@ -22,14 +22,23 @@
 #define READ_BYTES (256 * 1024)
 #define ORPHAN_MS (60 * 1000) /* a seal has long put the blob beside its sum */
 
-enum err draft_open(const struct dir *d, const char *name, struct draft *out, struct fault *why)
+enum err draft_name(const char *name, char out[PATH_BYTES], struct fault *why)
 {
-    struct draft f = {.fd = -1};
-    uint64_t     dice;
+    uint64_t dice;
 
     if (getrandom(&dice, sizeof dice, 0) != sizeof dice)
         return io_fault(why, errno, "a temporary name", name);
-    snprintf(f.path, sizeof f.path, "tmp/%s.%016llx", name, (unsigned long long)dice);
+    snprintf(out, PATH_BYTES, "tmp/%s.%016llx", name, (unsigned long long)dice);
+    return ERR_OK;
+}
+
+enum err draft_open(const struct dir *d, const char *name, struct draft *out, struct fault *why)
+{
+    struct draft f = {.fd = -1};
+    enum err     e = draft_name(name, f.path, why);
+
+    if (e)
+        return e;
     f.fd = openat(d->fd, f.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0660);
     if (f.fd < 0)
         return io_fault(why, errno, "making the file", name);
@@ -240,11 +249,17 @@ enum err draft_seal(const struct dir *d, const struct draft *f, const char *name
     return ERR_OK;
 }
 
+void draft_unname(const struct dir *d, struct draft *f)
+{
+    if (f->path[0])
+        (void)unlinkat(d->fd, f->path, 0); /* not there any more once it is sealed */
+    f->path[0] = '\0';
+}
+
 void draft_drop(const struct dir *d, struct draft *f)
 {
-    if (f->fd < 0)
-        return;
-    (void)unlinkat(d->fd, f->path, 0); /* not there any more once it is sealed */
-    close(f->fd);
-    f->fd = -1;
+    draft_unname(d, f);
+    if (f->fd >= 0)
+        close(f->fd);
+    *f = (struct draft){.fd = -1};
 }

@@ -3,11 +3,17 @@
  *
  * libuv tells the end of work through the loop alone, and a store closes
  * without turning the loop: each job has a semaphore that its run posts. What
- * has ended by a closing is freed when the loop gets to it. */
+ * has ended by a closing is freed when the loop gets to it.
+ *
+ * Long jobs wait here for one of a few places, first come, first served: four
+ * seals or transfers of gigabytes would keep the pool to themselves for
+ * minutes, and nobody could even connect anew, for names are looked up there. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "common/blob/blob_impl.h"
+
+#define LONG_MAX_RUNNING 2 /* of the pool's 4 threads */
 
 enum err closing_fault(struct fault *why) { return fault_set(why, ERR_IO, "the blob store is closing"); }
 
@@ -30,21 +36,64 @@ static void unlink_job(struct pool_job *job)
     job->next = job->prev = NULL;
 }
 
-static void after_pool(uv_work_t *work, int status)
+static void stop_waiting(struct pool_job *job)
 {
-    struct pool_job *job = work->data;
+    struct pool_job **at = &job->store->waiting, *before = NULL;
 
-    (void)status; /* only a closing store cancels */
-    if (job->store) {
-        unlink_job(job);
-        job->end(job, false, true);
-    }
+    for (; *at != job; at = &before->later)
+        before = *at;
+    *at = job->later;
+    if (job->store->waiting_last == job)
+        job->store->waiting_last = before;
+}
+
+static void job_free(struct pool_job *job)
+{
     uv_sem_destroy(&job->has_run);
     free(job);
 }
 
-void pool_start(struct blob_store *b, struct pool_job *job, void (*run)(struct pool_job *job),
-                void (*end)(struct pool_job *job, bool is_closing, bool has_begun))
+static void after_pool(uv_work_t *work, int status);
+
+static void begin(struct pool_job *job)
+{
+    int rc = uv_queue_work(job->store->loop, &job->work, on_pool, after_pool);
+
+    assert(!rc);
+    (void)rc;
+}
+
+static void begin_waiting(struct blob_store *b)
+{
+    struct pool_job *job;
+
+    while ((job = b->waiting) && b->long_count < LONG_MAX_RUNNING) {
+        b->waiting = job->later;
+        job->is_waiting = false;
+        b->long_count++;
+        begin(job);
+    }
+}
+
+static void after_pool(uv_work_t *work, int status)
+{
+    struct pool_job   *job = work->data;
+    struct blob_store *b = job->store;
+
+    (void)status; /* only a closing store cancels */
+    if (b) {
+        unlink_job(job);
+        if (job->is_long) {
+            b->long_count--;
+            begin_waiting(b);
+        }
+        job->end(job, false, true);
+    }
+    job_free(job);
+}
+
+static void prepare(struct blob_store *b, struct pool_job *job, void (*run)(struct pool_job *job),
+                    void (*end)(struct pool_job *job, bool is_closing, bool has_begun))
 {
     int rc;
 
@@ -59,10 +108,66 @@ void pool_start(struct blob_store *b, struct pool_job *job, void (*run)(struct p
     b->jobs = job;
     rc = uv_sem_init(&job->has_run, 0);
     assert(!rc);
-    rc = uv_queue_work(b->loop, &job->work, on_pool, after_pool);
-    assert(!rc);
     (void)rc;
 }
+
+void pool_start(struct blob_store *b, struct pool_job *job, void (*run)(struct pool_job *job),
+                void (*end)(struct pool_job *job, bool is_closing, bool has_begun))
+{
+    prepare(b, job, run, end);
+    begin(job);
+}
+
+void pool_start_long(struct blob_store *b, struct pool_job *job, void (*run)(struct pool_job *job),
+                     void (*end)(struct pool_job *job, bool is_closing, bool has_begun))
+{
+    prepare(b, job, run, end);
+    job->is_long = job->is_waiting = true;
+    job->later = NULL;
+    if (b->waiting)
+        b->waiting_last->later = job;
+    else
+        b->waiting = job;
+    b->waiting_last = job;
+    begin_waiting(b);
+}
+
+/* ---- discarded files ------------------------------------------------------------------ */
+
+struct discarding {
+    struct pool_job job;
+    struct draft    file;
+};
+
+static void discard_run(struct pool_job *job)
+{
+    struct discarding *g = (struct discarding *)job;
+
+    draft_drop(&job->store->dir, &g->file);
+}
+
+static void discard_end(struct pool_job *job, bool is_closing, bool has_begun)
+{
+    (void)is_closing;
+    if (!has_begun)
+        discard_run(job);
+}
+
+void discard(struct blob_store *b, struct draft *f)
+{
+    struct discarding *g;
+
+    if (f->fd >= 0)
+        draft_unname(&b->dir, f);
+    if (f->fd < 0 && !f->path[0])
+        return;
+    g = xcalloc(1, sizeof *g);
+    g->file = *f;
+    *f = (struct draft){.fd = -1};
+    pool_start_long(b, &g->job, discard_run, discard_end);
+}
+
+/* ---- close ------------------------------------------------------------------------------ */
 
 void pool_close(struct blob_store *b)
 {
@@ -70,12 +175,17 @@ void pool_close(struct blob_store *b)
 
     atomic_store(&b->is_closing, true); /* whatever runs long looks at it now and then */
     while ((job = b->jobs)) {
-        bool has_begun = uv_cancel((uv_req_t *)&job->work) != 0;
+        bool is_waiting = job->is_waiting;
+        bool has_begun = !is_waiting && uv_cancel((uv_req_t *)&job->work) != 0;
 
         if (has_begun)
             uv_sem_wait(&job->has_run);
+        if (is_waiting)
+            stop_waiting(job);
         unlink_job(job);
         job->end(job, true, has_begun);
         job->store = NULL;
+        if (is_waiting)
+            job_free(job); /* the loop knows nothing of it */
     }
 }

@@ -57,6 +57,7 @@ static void write_back_run(struct pool_job *job)
 
     /* A wish: what goes wrong with the bytes is told by the sync of the seal. */
     (void)sync_file_range(wb->fd, wb->from, wb->len, SYNC_FILE_RANGE_WRITE);
+    close(wb->fd); /* here: it may be the last of a large file that was dropped */
 }
 
 static void write_back_end(struct pool_job *job, bool is_closing, bool has_begun)
@@ -64,10 +65,10 @@ static void write_back_end(struct pool_job *job, bool is_closing, bool has_begun
     struct write_back *wb = (struct write_back *)job;
 
     (void)is_closing;
-    (void)has_begun;
     if (wb->writer)
         wb->writer->write_back = NULL;
-    close(wb->fd);
+    if (!has_begun)
+        close(wb->fd);
 }
 
 /* On the pool, for it waits where the disk's queue is full. One at a time: a slow disk gets longer ranges.
@@ -126,7 +127,7 @@ static void unlink_writer(struct blob_writer *w)
 static void writer_free(struct blob_writer *w)
 {
     w->store->writing_bytes -= w->taken;
-    draft_drop(&w->store->dir, &w->draft);
+    discard(w->store, &w->draft);
     checksum_free(w->sum);
     free(w->buffer);
     free(w);
@@ -151,7 +152,7 @@ enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_
     if (size > 0)
         e = draft_room(&draft, wanted, why);
     if (e) {
-        draft_drop(&b->dir, &draft);
+        discard(b, &draft);
         return e;
     }
     w = xcalloc(1, sizeof *w);
@@ -370,6 +371,7 @@ static void seal_run(struct pool_job *job)
         s->info = (struct blob_info){.size = s->sum.size, .sealed_ms = wall_ms(), .head = s->sum.head};
         strcpy(s->info.sum, s->sum.xxh3);
     }
+    draft_drop(&b->dir, &w->draft);
 }
 
 static void seal_end(struct pool_job *job, bool is_closing, bool has_begun)
@@ -390,7 +392,7 @@ static void seal_end(struct pool_job *job, bool is_closing, bool has_begun)
     free(s->head);
 }
 
-static void seal_start(struct blob_writer *w) { pool_start(w->store, &w->seal->job, seal_run, seal_end); }
+static void seal_start(struct blob_writer *w) { pool_start_long(w->store, &w->seal->job, seal_run, seal_end); }
 
 void blob_seal(struct blob_writer *w, const void *head, const char *sum, const char *wanted_sha256, blob_done_fn *done,
                void *ctx)

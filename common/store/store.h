@@ -104,7 +104,7 @@ int64_t store_epoch(const struct store *s); /* 0 before the first boot */
 
 /* Makes the unconfirmed record of m (id, kind, created, deadline, idempotency,
  * digest). OK, EXISTS, MISMATCH, FULL, DOWN. OK also when this very id exists
- * unconfirmed already. */
+ * unconfirmed already: the blobs of m's refs are tied to it beside those it has. */
 void store_create(struct store *s, const struct msg *m, store_fn *fn, void *ctx);
 
 /* After the confirm: counts the job as pending. OK, GONE, DOWN. */

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from store_scripts import (  # noqa: F401  (some are fixtures)
-    CHECK, DAY, Group, Job, finish_member, group, make_pending, server, store)
+    CHECK, DAY, KIND, Group, Job, finish_member, group, make_pending, server, store)
 
 # ---- results that are blobs -----------------------------------------------------
 
@@ -100,6 +100,21 @@ def test_a_group_needs_its_input_as_long_as_its_parent(store):
     assert needed(store, A, B) == []
 
 
+def test_two_messages_under_one_key_tie_the_blobs_of_both(store):
+    first = Job(store, idem="key", digest="d", refs=json.dumps({"blobs": [A]}))
+    second = Job(store, idem="key", digest="d", refs=json.dumps({"blobs": [B, A]}))
+    assert store.create(first) == "ok"
+    assert store.create(second) == ["exists", first.id, KIND, "unconfirmed"] and needed(store, A, B) == [A]
+    second.id = first.id
+    assert store.create(second) == store.create(first) == "ok"
+    assert needed(store, A, B) == [A, B] and store.record(first)["blobs"] == f"{A} {B}"
+    store.accept(first)
+    assert store.ttl(f"blob:{A}") == store.ttl(f"blob:{B}") == -1
+    assert store.create(second) == ["exists", first.id, KIND, "pending"]  # too late to publish another
+    store.finish(store.leased(first))
+    assert needed(store, A, B) == []
+
+
 def test_a_result_is_needed_as_long_as_its_record(store, group):
     group.split()
     name = f"{group.parent.id}-0-123"
@@ -107,6 +122,15 @@ def test_a_result_is_needed_as_long_as_its_record(store, group):
     store.cancel(group.parent)
     assert needed(store, name) == [name]
     store.r.delete(f"job:{group.parent.id}")
+    assert needed(store, name) == []
+
+
+@pytest.mark.parametrize("name", ["%s-5", "%s-3-5"])
+def test_a_result_that_is_the_input_of_another_job_is_needed_by_that(store, name):
+    name = name % uuid.uuid4()  # of a job whose record has expired
+    job = make_pending(store, refs=json.dumps({"blobs": [name]}))
+    assert needed(store, name) == [name]
+    store.finish(store.leased(job))
     assert needed(store, name) == []
 
 

@@ -80,7 +80,7 @@ def test_idempotency_key_leads_to_the_first_job(store):
     store.accept(first)
     assert store.create(again) == ["exists", first.id, KIND, "pending"]
     assert store.create(Job(store, idem="key", digest="other")) == "mismatch"
-    assert store.create(first) == "ok"
+    assert store.create(first) == ["exists", first.id, KIND, "pending"]
 
 
 def test_idempotency_key_of_a_vanished_record_is_free(store):

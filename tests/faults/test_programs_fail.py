@@ -146,22 +146,27 @@ def test_executor_out_of_memory_is_a_loss(servers, make_fleet):
 # ---- gateways ------------------------------------------------------------------------------
 
 
-def test_gateway_killed_between_record_and_confirm(servers, make_fleet):
-    """Its client heard nothing and asks another gateway with the same key: one job, and it runs."""
+@pytest.mark.parametrize("size", [1, 5000])
+def test_gateway_killed_between_record_and_confirm(servers, make_fleet, size):
+    """Its client heard nothing and asks another gateway with the same key: one job, and it runs. A large input is a
+    blob, another one of each request; the record names both, for both messages may be out."""
     import threading
 
-    fleet = make_fleet(servers, MILLRACE_CONFIRM_DEADLINE_MS=30000)
+    body = b"x" * size
+    fleet = make_fleet(servers, MILLRACE_CONFIRM_DEADLINE_MS=30000, MILLRACE_INLINE_MAX=4096)
     first, second = fleet.start_gateway(), fleet.start_gateway()
     key = {"Idempotency-Key": "once"}
     servers.rabbitmq.sigstop()
-    asked = threading.Thread(target=lambda: pytest.raises(OSError, fleet.submit_hash, b"x", 1, first, key))
+    asked = threading.Thread(target=lambda: pytest.raises(OSError, fleet.submit_hash, body, 1, first, key))
     asked.start()
     eventually(lambda: servers.store().keys("job:*"))
     assert fleet.stats(second)["jobs"]["accepted"] == 0  # a record that nobody was promised
     first.kill9()
     asked.join(20)
     servers.rabbitmq.sigcont()
-    job = fleet.submit_hash(b"x", 1, second, key)
+    job = fleet.submit_hash(body, 1, second, key)
+    blobs = servers.store().hget(f"job:{job}", "blobs")
+    assert len((blobs or "").split()) == (2 if size > 4096 else 0)
     fleet.start_worker()
     assert fleet.wait_end(job, gateway=second)["state"] == "completed"
     jobs = fleet.assert_adds_up(second)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_blob_keeping.c - blobs have bounds, and nothing is left behind: not by a full disk, a crash or a close. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "tests/unit/blob_bench.h"
 
@@ -239,6 +242,92 @@ static void blob__closing_answers_everything_and_leaves_nothing(void **state)
     free(bytes);
 }
 
+/* So large that the pool removes it. */
+static void put_large(struct bench *t, const char *name)
+{
+    const int64_t       size = 32 << 20;
+    struct blob_writer *w = create(t, name, size, 0);
+    char                sum[CHECKSUM_BYTES];
+
+    sum_of("any", 3, "", 0, sum);
+    assert_int_equal(seal(t, w, NULL, sum, NULL).e, ERR_OK);
+}
+
+static void blob__large_files_are_removed_later_and_by_a_closing_store(void **state)
+{
+    enum { MANY = 6 };
+    struct bench    *t = *state;
+    struct blob_info info;
+    struct fault     why;
+    char             name[BLOB_NAME_BYTES];
+    int              fd;
+
+    put_large(t, UUID);
+    assert_int_equal(blob_delete(t->store, UUID, &why), ERR_OK);
+    assert_int_equal(blob_delete(t->store, UUID, &why), ERR_NO_BLOB);
+    assert_int_equal(blob_open(t->store, UUID, &fd, &info, &why), ERR_NO_BLOB);
+    assert_int_equal(blob_usage(t->store).bytes, 0);
+    put_large(t, UUID); /* its name is free at once */
+    assert_int_equal(blob_delete(t->store, UUID, &why), ERR_OK);
+    empties(t);
+    assert_int_equal(files_in(t), 0);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, UUID "-%d", i);
+        put_large(t, name);
+    }
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, UUID "-%d", i);
+        assert_int_equal(blob_delete(t->store, name, &why), ERR_OK);
+        blob_abort(create(t, UUID, 32 << 20, 0));
+    }
+    close_store(t);
+    assert_int_equal(files_in(t), 0);
+    open_store(t, 0);
+}
+
+/* Listens, and never says a word. */
+static int silent_gateway(char url[64])
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t          len = sizeof at;
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    snprintf(url, 64, "http://127.0.0.1:%d", ntohs(at.sin_port));
+    return fd;
+}
+
+static void blob__transfers_that_hang_leave_the_pool_to_others(void **state)
+{
+    enum { MANY = 8 };
+    struct bench      *t = *state;
+    char               url[64], name[BLOB_NAME_BYTES];
+    int                gateway = silent_gateway(url);
+    struct blob_config config = {.dir = t->dir, .url = url, .key = ""};
+    struct answer      fetches[MANY] = {0}, swept = {0};
+    struct fault       why;
+
+    close_store(t);
+    assert_int_equal(blob_store_open(&t->loop, &config, &t->store, &why), ERR_OK);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, UUID "-%d", i);
+        blob_fetch(t->store, name, on_opened, &fetches[i]);
+    }
+    blob_sweep(t->store, 0, 10, on_names, &swept);
+    assert_int_equal(wait_for(t, &swept)->e, ERR_OK);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(fetches[i].count, 0);
+    blob_store_close(t->store);
+    t->store = NULL;
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(fetches[i].e, ERR_IO);
+    uv_run(&t->loop, UV_RUN_DEFAULT);
+    close(gateway);
+    open_store(t, 0);
+}
+
 static void blob__destructors_take_null(void **state)
 {
     (void)state;
@@ -257,6 +346,8 @@ int main(void)
         TEST(blob__sweep_names_the_old_up_to_a_limit),
         TEST(blob__sweep_removes_what_crashes_left),
         TEST(blob__closing_answers_everything_and_leaves_nothing),
+        TEST(blob__large_files_are_removed_later_and_by_a_closing_store),
+        TEST(blob__transfers_that_hang_leave_the_pool_to_others),
         cmocka_unit_test(blob__destructors_take_null),
     };
 

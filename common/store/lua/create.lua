@@ -1,14 +1,17 @@
 #!lua
 -- SPDX-License-Identifier: Apache-2.0
 -- create(epoch, id, kind, created, deadline, max[, idem, digest[, refs]]): the
--- unconfirmed record, uncounted and short-lived. Refuses when memory is full.
+-- unconfirmed record, uncounted and short-lived. Refuses when memory is full. A repeated
+-- request that finds it unconfirmed creates it again by its id: its message may be out
+-- beside the first one, so the blobs of both are tied. `exists` where it counts by then:
+-- no other message of it is to be published.
 local id, idem = ARGV[2], ARGV[7] ~= '' and ARGV[7]
 local key = 'job:' .. id
 if idem then
     local other = call('GET', 'idem:' .. idem)
-    if other and other ~= id then
+    if other then
         local r = call('HMGET', 'job:' .. other, 'state', 'kind', 'digest')
-        if r[1] then
+        if r[1] and (other ~= id or r[1] ~= 'unconfirmed') then
             if r[3] ~= ARGV[8] then
                 return 'mismatch'
             end

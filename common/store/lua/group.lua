@@ -69,11 +69,17 @@ ties = function()
         end
     end
 
-    -- Notes what the job's message says of blobs. Returns its `ties`.
+    -- Notes what the job's message says of blobs, beside those of another message of it. Returns its `ties`.
     function t.tie_blobs(id, refs, till)
         local names = blob_names(refs)
         if names then
-            call('HSET', 'job:' .. id, 'ties', 1, 'blobs', names)
+            local all = call('HGET', 'job:' .. id, 'blobs') or ''
+            for name in string.gmatch(names, '%S+') do
+                if not string.find(' ' .. all .. ' ', ' ' .. name .. ' ', 1, true) then
+                    all = all == '' and name or all .. ' ' .. name
+                end
+            end
+            call('HSET', 'job:' .. id, 'ties', 1, 'blobs', all)
             t.need_blobs(id, till)
             return '1'
         end
