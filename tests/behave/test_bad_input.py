@@ -291,6 +291,30 @@ def test_other_transfer_encodings_are_refused(fleet):
     connection.close()
 
 
+def all_of(connection):
+    got = b""
+    while piece := connection.recv(65536):
+        got += piece
+    connection.close()
+    return got
+
+
+@pytest.mark.parametrize("framing", [
+    b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\ncontent-length: 5",
+    b"Content-Length: 5\r\nContent-Length: 5", b"Content-Length: 5\r\nContent-Length: 6",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip", b"Content-Length: 5\r\nTransfer-Encoding : chunked"])
+@pytest.mark.parametrize("method", [b"PUT /enqueue?iterations=1", b"GET /healthz", b"HEAD /healthz", b"DELETE /stats"])
+def test_what_can_be_read_in_two_ways_is_refused_with_all_behind_it(fleet, method, framing):
+    behind = b"0\r\n\r\nPUT /enqueue?iterations=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"
+    head, _, body = all_of(raw(fleet, method + b" HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n" + behind,
+                               close=False)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" in head and b"Connection: close" in head
+    if method.startswith(b"HEAD"):
+        assert not body
+    else:
+        assert json.loads(body)["code"] == "bad-request"
+
+
 def test_clients_cannot_take_the_descriptors_that_the_servers_need(private_servers, make_fleet):
     fleet = make_fleet(private_servers, MILLRACE_IDLE_SECONDS=3600)
     gateway = fleet.start_gateway(wait=False)
