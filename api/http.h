@@ -140,15 +140,4 @@ void request_answer_unmodified(struct request *r, int64_t size);
 void request_fail(struct request *r, enum err err, const char *detail);
 void request_fail_why(struct request *r, const struct fault *why);
 
-/* ---- multipart/form-data ----------------------------------------------- */
-
-/* A reader for a form; calls part(ctx, name, filename, bytes, len, offset) with
- * pieces of each part in order; filename NULL for plain fields. NULL when the request's content type is no form. */
-struct form;
-typedef void form_part_fn(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
-                          uint64_t offset);
-struct form *form_new(struct request *r, form_part_fn *part, void *ctx);
-bool         form_feed(struct form *f, const char *bytes, size_t len); /* false: malformed */
-bool         form_free(struct form *f);                                /* false: it was cut short */
-
 #endif
