@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "api/gateway.h"
@@ -224,17 +223,6 @@ const struct handler blob_put_handler = {put_start, put_body, put_end, put_gone}
 
 /* ---- GET, HEAD ---------------------------------------------------------------------- */
 
-static void add_last_modified(struct request *r, int64_t wall_ms)
-{
-    time_t    seconds = (time_t)(wall_ms / 1000);
-    struct tm utc;
-    char      text[64];
-
-    gmtime_r(&seconds, &utc);
-    strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &utc); /* the locale is always "C" here */
-    request_add_header(r, "Last-Modified", text);
-}
-
 static void get_end(struct request *r)
 {
     struct blob_store *blobs = store_of(r);
@@ -254,7 +242,6 @@ static void get_end(struct request *r)
         request_fail_why(r, &why);
     if (e)
         return;
-    add_last_modified(r, info.sealed_ms);
     snprintf(text, sizeof text, "%lld", (long long)info.head);
     if (info.head)
         request_add_header(r, BLOB_HEAD_HEADER, text);
@@ -396,6 +383,7 @@ static void delete_end(struct request *r)
     struct blob_info   info;
     struct fault       why;
     enum err           e;
+    char               etag[CHECKSUM_BYTES + 2];
     int                fd;
 
     if (!blobs)
@@ -405,8 +393,12 @@ static void delete_end(struct request *r)
         answer_no_blob(r);
         return;
     }
-    if (!e)
+    if (!e) {
         close(fd);
+        snprintf(etag, sizeof etag, "\"%s\"", info.sum);
+    }
+    if (!request_conditions_of_change(r, e ? NULL : etag)) /* one that is damaged can be removed, too */
+        return;
     request_gateway(r)->submits++;
     store_blobs_needed(request_gateway(r)->store, &name, 1, 0, on_needed, r);
 }

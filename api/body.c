@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/form.h"
+
 struct body {
     struct request         *request;
     const struct kind_spec *kind;
@@ -16,8 +18,6 @@ struct body {
     void                   *intake_ctx; /* owned until end or abort */
     struct form            *form;       /* owned: around the parts of an intake, or around a raw input */
     int                     form_files;
-    enum err                form_err; /* what a part was refused for */
-    struct fault            form_why;
     uint64_t                arrived; /* bytes of the body */
     struct buf              input;   /* raw, while it may travel in the message */
     struct spilled         *blob;    /* raw, beyond that; belongs to spill */
@@ -100,18 +100,16 @@ static enum err check_length(const struct body *b, struct fault *why)
     return length > 0 && (uint64_t)length > max ? too_large((uint64_t)length, max, why) : ERR_OK;
 }
 
-static void on_form_part(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
-                         uint64_t offset);
+static enum err on_form_part(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
+                             bool is_first, struct fault *why);
 
 static enum err begin(struct body *b, struct fault *why)
 {
-    bool     is_form = media_is(request_header(b->request, "Content-Type"), "multipart/form-data");
-    enum err e = choose_intake(b, why);
+    const char *type = request_header(b->request, "Content-Type");
+    enum err    e = choose_intake(b, why);
 
-    if (!e && is_form) {
-        b->form = form_new(b->request, on_form_part, b);
-        e = b->form ? ERR_OK : fault_set(why, ERR_BODY, "the multipart form has no boundary");
-    }
+    if (!e && media_is(type, "multipart/form-data"))
+        e = form_new(type, on_form_part, b, &b->form, why);
     if (!e)
         e = check_length(b, why);
     if (!e && b->intake)
@@ -183,30 +181,14 @@ static enum err take_file(struct body *b, const char *name, const char *filename
     return append_raw(b, bytes, len, why);
 }
 
-static void on_form_part(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
-                         uint64_t offset)
+static enum err on_form_part(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
+                             bool is_first, struct fault *why)
 {
     struct body *b = ctx;
 
-    if (!name)
-        name = "";
-    if (b->form_err || (!len && (filename || b->intake))) /* no bytes: libmicrohttpd waits for more */
-        return;
     if (b->intake)
-        b->form_err = b->intake->feed(b->intake_ctx, name, !offset, bytes, len, &b->form_why);
-    else
-        b->form_err = take_file(b, name, filename, bytes, len, !offset, &b->form_why);
-}
-
-static enum err feed_form(struct body *b, const char *bytes, size_t len, struct fault *why)
-{
-    bool is_fine = form_feed(b->form, bytes, len);
-
-    if (b->form_err) {
-        *why = b->form_why;
-        return b->form_err;
-    }
-    return is_fine ? ERR_OK : fault_set(why, ERR_BODY, "the multipart form cannot be read");
+        return b->intake->feed(b->intake_ctx, name, is_first, bytes, len, why);
+    return take_file(b, name, filename, bytes, len, is_first, why);
 }
 
 enum err body_feed(struct body *b, const char *bytes, size_t len, struct fault *why)
@@ -217,7 +199,7 @@ enum err body_feed(struct body *b, const char *bytes, size_t len, struct fault *
     if (!b->intake && !b->kind->takes_body)
         return refuse_body(b, why);
     if (b->form)
-        return feed_form(b, bytes, len, why);
+        return form_feed(b->form, bytes, len, why);
     if (b->intake)
         return b->intake->feed(b->intake_ctx, NULL, false, bytes, len, why);
     return append_raw(b, bytes, len, why);
@@ -225,14 +207,11 @@ enum err body_feed(struct body *b, const char *bytes, size_t len, struct fault *
 
 /* ---- the end ------------------------------------------------------------------------- */
 
-static enum err end_form(struct body *b, struct fault *why)
+static enum err end_form(const struct body *b, struct fault *why)
 {
-    bool is_whole = form_free(b->form);
-
-    b->form = NULL;
-    if (!is_whole)
+    if (!form_is_whole(b->form))
         return fault_set(why, ERR_BODY, "the multipart form is cut short");
-    if (!b->intake && !b->form_files)
+    if (!b->intake && !b->raw_bytes)
         return fault_set(why, ERR_BODY, "the multipart form has no file, or an empty one");
     return ERR_OK;
 }
@@ -270,8 +249,7 @@ void body_free(struct body *b)
         return;
     if (b->intake_ctx)
         b->intake->abort(b->intake_ctx);
-    if (b->form)
-        form_free(b->form);
+    form_free(b->form);
     buf_free(&b->input);
     free(b);
 }

@@ -134,6 +134,42 @@ static void cut_connections(struct http *h)
             shutdown(c->fd, SHUT_RDWR);
 }
 
+/* ---- the head of a request ----------------------------------------------- */
+
+/* What a head says about where its body ends. */
+struct framing {
+    int  lengths, encodings; /* headers that do */
+    bool is_blurred;         /* a name holds a blank: others may read it as one that counts */
+};
+
+static enum MHD_Result see_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct framing *f = ctx;
+
+    (void)kind, (void)value;
+    f->lengths += !strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    f->encodings += !strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    f->is_blurred |= name[strcspn(name, " \t")] != 0;
+    return MHD_YES;
+}
+
+/* Refuses a head that can be read in two ways: a proxy in front of us may have read it in the other one, and taken
+ * for a body what we would take for the next request. */
+static bool is_framed(struct request *r)
+{
+    struct framing f = {0};
+
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, see_header, &f);
+    if (f.is_blurred)
+        request_fail(r, ERR_REQUEST, "the name of a header holds a blank");
+    else if (f.lengths + f.encodings > 1)
+        request_fail(r, ERR_REQUEST,
+                     "the request tells the end of its body twice: one Content-Length is taken, or "
+                     "one Transfer-Encoding");
+    r->is_misframed = r->is_answered;
+    return !r->is_misframed;
+}
+
 /* ---- the life of a request ---------------------------------------------- */
 
 static struct request *request_new(struct http *h, struct MHD_Connection *connection, const char *method,
@@ -151,7 +187,9 @@ static struct request *request_new(struct http *h, struct MHD_Connection *connec
     connection_enter(r->link, IN_BODY);
     encoding = request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     r->route = route_find(h->config.routes, method, path, &r->segment, allow);
-    if (h->is_refusing) {
+    if (!is_framed(r)) {
+        /* answered */
+    } else if (h->is_refusing) {
         request_fail(r, ERR_BUSY, "this gateway is stopping");
     } else if (encoding && strcasecmp(encoding, "chunked") != 0) {
         request_fail(r, ERR_REQUEST, "the Transfer-Encoding is not chunked: nothing else is read");
@@ -225,9 +263,9 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, c
     (void)version;
     if (!r) { /* the head has arrived */
         r = *state = request_new(ctx, connection, method, path);
-        if (answers_at_once(r))
+        if (!r->is_misframed && answers_at_once(r))
             return request_queue(r);
-        if (r->is_answered && r->text && request_body_length(r) > DROPPED_BYTES_MAX)
+        if (r->is_misframed || (r->is_answered && r->text && request_body_length(r) > DROPPED_BYTES_MAX))
             request_send_early(r);
         return MHD_YES;
     }

@@ -11,6 +11,9 @@
  * where much of it is still to come the answer leaves at once, and the
  * connection closes behind them.
  *
+ * A head that tells the end of its body in more than one way is refused, and
+ * its connection closes: nothing behind it is taken for a request.
+ *
  * A client that delivers its request slower than 30 s and 16 KiB/s is cut off;
  * a request that waits for its answer may wait for ever.
  *
@@ -120,32 +123,21 @@ struct http_source {
 };
 
 /* Answers with size bytes of the source, or with what comes until its end (size -1: chunked). source is copied,
- * its ctx taken; HEAD reads nothing of it. */
+ * its ctx taken; HEAD reads nothing of it, and where the size is unknown ends the connection. */
 void request_answer_stream(struct request *r, int status, const char *content_type, int64_t size,
                            const struct http_source *source);
 
 /* Answers with size bytes of a file from offset on, straight from the kernel. fd is taken. */
 void request_answer_file(struct request *r, int status, const char *content_type, int fd, int64_t offset, int64_t size);
 
-/* Answers with the headers added so far and no body: 204, 304. */
+/* Answers with the headers added so far and no body: 204. */
 void request_answer_empty(struct request *r, int status);
 
-/* Answers 304 Not Modified: the headers added so far, no body. */
-void request_answer_unmodified(struct request *r);
+/* Answers 304 Not Modified: the headers added so far, no body. size: of the body that 200 would have; -1: unknown. */
+void request_answer_unmodified(struct request *r, int64_t size);
 
 /* Answers with application/problem+json (RFC 9457): the row of err.def and the detail. */
 void request_fail(struct request *r, enum err err, const char *detail);
 void request_fail_why(struct request *r, const struct fault *why);
-
-/* ---- multipart/form-data ----------------------------------------------- */
-
-/* A reader for a form; calls part(ctx, name, filename, bytes, len, offset) with
- * pieces of each part in order; filename NULL for plain fields. NULL when the request's content type is no form. */
-struct form;
-typedef void form_part_fn(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
-                          uint64_t offset);
-struct form *form_new(struct request *r, form_part_fn *part, void *ctx);
-bool         form_feed(struct form *f, const char *bytes, size_t len); /* false: malformed */
-bool         form_free(struct form *f);                                /* false: it was cut short */
 
 #endif

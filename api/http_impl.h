@@ -55,7 +55,8 @@ struct request {
     struct connection     *link;
     const struct route    *route;
     bool                   is_head;
-    char                  *segment; /* owned */
+    bool                   is_misframed; /* nobody knows where it ends: its connection closes behind the refusal */
+    char                  *segment;      /* owned */
     void                  *state;
     bool                   has_started; /* start was called, gone is owed */
     bool                   has_ended;   /* end was called */

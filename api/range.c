@@ -25,18 +25,39 @@ static bool names_tag(const char *list, const char *etag, bool weak)
     return false;
 }
 
-bool request_conditions(struct request *r, const char *etag)
+static bool is_matched(struct request *r, const char *etag)
 {
-    const char *match = request_header(r, "If-Match"), *none = request_header(r, "If-None-Match");
+    const char *match = request_header(r, "If-Match");
 
-    if (match && !names_tag(match, etag, false)) {
-        request_fail(r, ERR_PRECONDITION, "If-Match names another ETag");
+    if (!match || names_tag(match, etag, false))
+        return true;
+    request_fail(r, ERR_PRECONDITION, "If-Match names another ETag");
+    return false;
+}
+
+bool request_conditions(struct request *r, const char *etag, int64_t size)
+{
+    const char *none = request_header(r, "If-None-Match");
+
+    if (!is_matched(r, etag))
         return false;
-    }
     if (etag)
         request_add_header(r, "ETag", etag);
     if (none && names_tag(none, etag, true)) {
-        request_answer_unmodified(r);
+        request_answer_unmodified(r, size);
+        return false;
+    }
+    return true;
+}
+
+bool request_conditions_of_change(struct request *r, const char *etag)
+{
+    const char *none = request_header(r, "If-None-Match");
+
+    if (!is_matched(r, etag))
+        return false;
+    if (none && names_tag(none, etag, true)) {
+        request_fail(r, ERR_PRECONDITION, "If-None-Match names the ETag that it has");
         return false;
     }
     return true;
@@ -91,7 +112,7 @@ bool request_range(struct request *r, uint64_t size, const char *etag, struct ra
 {
     char text[80];
 
-    if (!request_conditions(r, etag))
+    if (!request_conditions(r, etag, (int64_t)size))
         return false;
     request_add_header(r, "Accept-Ranges", "bytes");
     *out = (struct range){200, 0, size};

@@ -19,7 +19,10 @@ struct range {
  * is none, and what a condition names is not it. Several ranges at once, and units but bytes, get the whole. */
 bool request_range(struct request *r, uint64_t size, const char *etag, struct range *out);
 
-/* The conditions alone, for bytes that can only be had from their start. */
-bool request_conditions(struct request *r, const char *etag);
+/* The conditions alone, for bytes that can only be had from their start. size -1: unknown. */
+bool request_conditions(struct request *r, const char *etag, int64_t size);
+
+/* The conditions of a request that changes what it names: each that does not hold is 412. */
+bool request_conditions_of_change(struct request *r, const char *etag);
 
 #endif

@@ -94,7 +94,8 @@ void request_send_early(struct request *r)
     for (int i = 0; i < r->header_count; i++)
         buf_printf(&out, "%s: %s\r\n", r->headers[i].name, r->headers[i].value);
     buf_text(&out, "\r\n");
-    buf_append(&out, r->text, r->text_len);
+    if (!r->is_head)
+        buf_append(&out, r->text, r->text_len);
     /* Nothing was sent before, so there is room; or the client has gone. The end is told, too: one who goes on
      * sending is then refused in a way that lets him read what he has got. */
     if (send(r->link->fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)out.len)
@@ -144,6 +145,8 @@ void request_answer_stream(struct request *r, int status, const char *content_ty
     if (stream_begin(r))
         response = MHD_create_response_from_callback(size < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)size, BLOCK_BYTES, on_read,
                                                      own, on_read_end);
+    if (response && size < 0 && r->is_head) /* else the last chunk of no chunks would follow the head */
+        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
     if (response) {
         respond(r, status, content_type, response);
         return;
@@ -173,7 +176,26 @@ void request_answer_empty(struct request *r, int status)
         respond(r, status, NULL, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
 }
 
-void request_answer_unmodified(struct request *r) { request_answer_empty(r, 304); }
+static ssize_t on_read_none(void *ctx, uint64_t offset, char *out, size_t len)
+{
+    (void)ctx, (void)offset, (void)out, (void)len;
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+/* libmicrohttpd writes the length of a body that it does not send. */
+void request_answer_unmodified(struct request *r, int64_t size)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(size < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)size, 1, on_read_none, NULL, NULL);
+
+    if (!response) {
+        request_fail(r, ERR_MEMORY, "no memory for the answer");
+        return;
+    }
+    if (size < 0)
+        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
+    respond(r, 304, NULL, response);
+}
 
 void request_fail(struct request *r, enum err err, const char *detail)
 {
@@ -217,9 +239,9 @@ int64_t request_body_length(const struct request *r)
 {
     const char *text = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
 
-    if (text)
-        return strtoll(text, NULL, 10);
-    return request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING) ? -1 : 0;
+    if (request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING))
+        return -1;
+    return text ? strtoll(text, NULL, 10) : 0;
 }
 
 struct each_query {
@@ -246,50 +268,4 @@ enum err request_each_query(struct request *r,
 
     MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, each_query, &each);
     return each.err;
-}
-
-/* ---- multipart/form-data ------------------------------------------------- */
-
-struct form {
-    struct MHD_PostProcessor *reader;
-    form_part_fn             *part;
-    void                     *ctx;
-};
-
-static enum MHD_Result on_part(void *ctx, enum MHD_ValueKind kind, const char *name, const char *filename,
-                               const char *content_type, const char *encoding, const char *bytes, uint64_t offset,
-                               size_t len)
-{
-    struct form *f = ctx;
-
-    (void)kind, (void)content_type, (void)encoding;
-    f->part(f->ctx, name, filename, bytes, len, offset);
-    return MHD_YES;
-}
-
-struct form *form_new(struct request *r, form_part_fn *part, void *ctx)
-{
-    struct form *f = xcalloc(1, sizeof *f);
-
-    f->part = part;
-    f->ctx = ctx;
-    f->reader = MHD_create_post_processor(r->connection, 16384, on_part, f);
-    if (!f->reader) {
-        free(f);
-        return NULL;
-    }
-    return f;
-}
-
-bool form_feed(struct form *f, const char *bytes, size_t len)
-{
-    return MHD_post_process(f->reader, bytes, len) == MHD_YES;
-}
-
-bool form_free(struct form *f)
-{
-    bool is_whole = MHD_destroy_post_processor(f->reader) == MHD_YES;
-
-    free(f);
-    return is_whole;
 }

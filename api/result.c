@@ -231,7 +231,7 @@ static void answer_pieces(struct request *r, const struct wanted *w, struct piec
     source.ctx = s = xcalloc(1, sizeof *s);
     *s = (struct sending){.pieces = pieces, .form = w->form, .stream = stream};
     memcpy(s->id, id, sizeof s->id);
-    is_wanted = w->form->is_seekable ? request_range(r, size, w->etag, &range) : request_conditions(r, w->etag);
+    is_wanted = w->form->is_seekable ? request_range(r, size, w->etag, &range) : request_conditions(r, w->etag, -1);
     s->from = range.from;
     if (is_wanted)
         request_answer_stream(r, range.status, w->form->content_type,
@@ -283,6 +283,7 @@ static void answer_result(struct request *r, const struct store_reply *reply)
         request_fail(r, ERR_RESULT_GONE, "the record is still there, its result has expired or was lost");
         return;
     }
+    request_add_header(r, "Vary", "Accept");
     w.form = choose_rendering(kinds[kind], request_header(r, "Accept"));
     if (!w.form) {
         refuse_accept(r, kinds[kind]);
@@ -321,6 +322,33 @@ static void answer_reply(struct request *r, const struct store_reply *reply)
 
 static const struct longpoll result_poll = {store_result, answer_reply};
 
-static void result_end(struct request *r) { longpoll_start(r, &result_poll); }
+/* Takes each parameter that the call has once; ctx: which of them were given. */
+static enum err take_parameter(void *ctx, const char *name, const char *value, struct fault *why)
+{
+    static const char *const known[] = {"wait", "rows", "cols"};
+    bool                    *is_given = ctx;
+    size_t                   i = 0;
+
+    (void)value;
+    while (i < sizeof known / sizeof *known && strcmp(name, known[i]) != 0)
+        i++;
+    if (i == sizeof known / sizeof *known)
+        return fault_set(why, ERR_PARAM, "this call has no parameter '%.60s'; it takes wait, rows and cols", name);
+    if (is_given[i])
+        return fault_set(why, ERR_PARAM, "the parameter %s is given twice", name);
+    is_given[i] = true;
+    return ERR_OK;
+}
+
+static void result_end(struct request *r)
+{
+    bool         is_given[3] = {false};
+    struct fault why;
+
+    if (request_each_query(r, take_parameter, is_given, &why))
+        request_fail_why(r, &why);
+    else
+        longpoll_start(r, &result_poll);
+}
 
 const struct handler result_handler = {NULL, NULL, result_end, longpoll_gone};

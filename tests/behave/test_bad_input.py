@@ -280,6 +280,63 @@ def test_a_form_may_be_cut_anywhere(fleet):
     fleet.servers.store().flushall()  # they were accepted, as they should be
 
 
+def form_of(*parts, boundary=b"line"):
+    """parts: header lines behind the name, and bytes."""
+    return b"".join(b"--%s\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (boundary, head, content)
+                    for head, content in parts) + b"--%s--\r\n" % boundary
+
+
+ONE = b'{"random":{"rows":1,"cols":1,"seed":1}}'
+
+
+@pytest.mark.parametrize("parameters", [
+    "; boundary=line", ";boundary=line", "; Boundary=line", '; BOUNDARY="line"', "; boundary=line; charset=utf-8",
+    '; charset="a;boundary=b"; boundary="line" ;x=y', "; boundary=line;"])
+def test_a_boundary_is_read_wherever_it_stands(fleet, parameters):
+    body = form_of((b'name="A"', ONE), (b"name=B; filename=x", ONE))
+    answer = fleet.call("POST", "/matrix_multiplication", data=body,
+                        headers={"Content-Type": "Multipart/Form-Data" + parameters})
+    assert answer.status_code == 202, answer.text
+    fleet.servers.store().flushall()
+
+
+@pytest.mark.parametrize("parameters, word", [
+    ("", "no boundary"), ("; boundary=", "1 to 70"), ("; boundary=" + "x" * 71, "1 to 70"), ("; xboundary=line", "no b"),
+    ('; boundary="line', "malformed"), ("; boundary", "malformed"), ("; boundary=line x", "malformed"),
+    ("; boundary=line; Boundary=line", "more than one"), ("; boundary=other", "cut short")])
+def test_boundaries_that_are_none(fleet, parameters, word):
+    refused(fleet.call("POST", "/matrix_multiplication", data=form_of((b'name="A"', ONE), (b'name="B"', ONE)),
+                       headers={"Content-Type": "multipart/form-data" + parameters}), 400, "bad-body", word)
+
+
+@pytest.mark.parametrize("parts, word", [
+    ([(b'name="C"', b"")], "'C'"), ([(b'name="A"', b"")], "A twice"), ([(b'name="B"; filename="x"', b"")], "B twice"),
+    ([(b'name=""; filename=""', b"")], "''"), ([(b'filename="x"', b"")], "no name"), ([(b"name", b"")], "malformed"),
+    ([(b'name="A', b"")], "malformed"), ([(b'name="C"\r\nX: ' + b"y" * 9000, b"")], "8192")])
+def test_no_part_of_a_form_passes_unseen(fleet, parts, word):
+    both = [(b'name="A"', ONE), (b'name="B"', ONE)]
+    content = {"Content-Type": "multipart/form-data; boundary=line"}
+    refused(fleet.call("POST", "/matrix_multiplication", data=form_of(*both, *parts), headers=content), 400, "bad-body",
+            word)
+
+
+def test_empty_parts_are_told_of(fleet):
+    def call(method, path, *parts):
+        return fleet.call(method, path, data=form_of(*parts),
+                          headers={"Content-Type": "multipart/form-data; boundary=line"})
+
+    refused(call("POST", "/matrix_multiplication", (b"name=A", b""), (b"name=B", ONE)), 400, "bad-body", "A is empty")
+    refused(call("POST", "/matrix_multiplication", (b"name=A", ONE), (b"name=B", b"")), 400, "bad-body", "B is empty")
+    refused(call("POST", "/matrix_multiplication", (b"name=A", b""), (b"name=A", ONE)), 400, "bad-body", "A is empty")
+    hash_it = "/enqueue?iterations=1"
+    refused(call("PUT", hash_it, (b"name=f; filename=x", b"x"), (b"name=g; filename=y", b"")), 400, "bad-body", "one file")
+    refused(call("PUT", hash_it, (b"name=f; filename=x", b"x"), (b"name=g", b"")), 400, "bad-body", "'g' is no file")
+    refused(call("PUT", hash_it, (b"name=f; filename=x", b"")), 400, "bad-body", "empty")
+    refused(call("PUT", hash_it), 400, "bad-body", "no file")
+    refused(fleet.call("PUT", hash_it, data=b"--line x\r\n" + form_of((b"name=f; filename=x", b"x")),
+                       headers={"Content-Type": "multipart/form-data; boundary=line"}), 400, "bad-body", "its line")
+
+
 def test_an_escaped_nul_cuts_nothing_short(fleet):
     refused(fleet.call("PUT", "/enqueue?iterations=3%00zz", data=b"x"), 400, "bad-parameter", "iterations")
     refused(fleet.call("GET", "/healthz%00zz"), 404, "not-found")
@@ -289,6 +346,30 @@ def test_other_transfer_encodings_are_refused(fleet):
     connection = raw(fleet, b"PUT /enqueue?iterations=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nx", close=False)
     assert b" 400 " in connection.recv(1000)
     connection.close()
+
+
+def all_of(connection):
+    got = b""
+    while piece := connection.recv(65536):
+        got += piece
+    connection.close()
+    return got
+
+
+@pytest.mark.parametrize("framing", [
+    b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\ncontent-length: 5",
+    b"Content-Length: 5\r\nContent-Length: 5", b"Content-Length: 5\r\nContent-Length: 6",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip", b"Content-Length: 5\r\nTransfer-Encoding : chunked"])
+@pytest.mark.parametrize("method", [b"PUT /enqueue?iterations=1", b"GET /healthz", b"HEAD /healthz", b"DELETE /stats"])
+def test_what_can_be_read_in_two_ways_is_refused_with_all_behind_it(fleet, method, framing):
+    behind = b"0\r\n\r\nPUT /enqueue?iterations=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"
+    head, _, body = all_of(raw(fleet, method + b" HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n" + behind,
+                               close=False)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" in head and b"Connection: close" in head
+    if method.startswith(b"HEAD"):
+        assert not body
+    else:
+        assert json.loads(body)["code"] == "bad-request"
 
 
 def test_clients_cannot_take_the_descriptors_that_the_servers_need(private_servers, make_fleet):

@@ -226,6 +226,53 @@ def test_head_tells_type_and_size(results):
     assert results.get(results.zeros(4000, 4000), "", JSON, "HEAD").status_code == 200
 
 
+def raw(results, *requests):
+    """All that comes back for requests sent at once, the last of which closes the connection."""
+    port = int(results.fleet.gateways[0].url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"".join(f"{request}\r\nHost: x\r\n\r\n".encode() for request in requests))
+        got = b""
+        while piece := connection.recv(65536):
+            got += piece
+    return got
+
+
+def test_nothing_follows_the_head_of_an_answer_without_a_body(results):
+    job = results.single(random(301, 207))
+    tag = results.get(job, accept=JSON).headers["ETag"]
+    last = "GET /healthz HTTP/1.1\r\nConnection: close"
+    for path in (f"/jobs/{job}/result", f"/blobs?prefix={job}"):
+        got = raw(results, f"HEAD {path} HTTP/1.1", last)
+        assert got.startswith(b"HTTP/1.1 200 ") and got.endswith(b"\r\n\r\n") and got.count(b"\r\n\r\n") == 1
+        assert b"chunked" not in got and b"Content-Length" not in got and b"Connection: close" in got
+    got = raw(results, f"GET /jobs/{job}/result HTTP/1.1\r\nIf-None-Match: {tag}", last)
+    assert got.startswith(b"HTTP/1.1 304 ") and got.endswith(b"\r\n\r\n") and got.count(b"\r\n\r\n") == 1
+    assert b"chunked" not in got and b"Content-Length" not in got and b"ETag: " + tag.encode() in got
+    whole, rest = results.get(job), f"/jobs/{job}/result HTTP/1.1\r\nAccept: {NPY}"
+    for request in (f"HEAD {rest}", f"GET {rest}\r\nIf-None-Match: {whole.headers['ETag']}"):
+        first, second, body = raw(results, request, last).split(b"\r\n\r\n")
+        assert f"Content-Length: {len(whole.content)}".encode() in first  # known, so told; and the connection goes on
+        assert second.startswith(b"HTTP/1.1 200 ") and body
+
+
+def test_parameters_that_the_call_does_not_have(results):
+    for job in (results.inline(random(3, 2)), results.single(random(30, 20))):
+        for query, word in (("?row=0:1", "row"), ("?rows=0:1&colour=red", "colour"), ("?rows=0:1&rows=0:1", "twice"),
+                            ("?wait=1&wait=1", "twice"), ("?cols=0:1&rows=:&cols=", "twice"), ("?Rows=0:1", "Rows")):
+            refused(results.get(job, query), 400, "bad-parameter", word)
+        assert results.get(job, "?wait=0&rows=0:1&cols=0:1").status_code == 200
+
+
+def test_caches_are_told_that_accept_chooses(results):
+    for job in (results.inline(random(3, 2)), results.single(random(30, 20)), results.group(random(30, 20), 7, 7)):
+        for accept in (NPY, JSON, OCTETS, "text/html"):
+            answer = results.get(job, accept=accept)
+            assert answer.headers["Vary"] == "Accept"
+            if answer.ok:
+                again = results.get(job, accept=accept, headers={"If-None-Match": answer.headers["ETag"]})
+                assert (again.status_code, again.headers["Vary"]) == (304, "Accept")
+
+
 def test_the_record_tells_of_tiles_parents_and_checks(results):
     checked = '{"method":"freivalds","probes":3,"bound":1e-9}'
     single = results.fleet.job(results.single(random(5, 5), verified=checked))
