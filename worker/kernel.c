@@ -258,7 +258,8 @@ void kernel_choose(const char *path, const char *name, enum kernel_class class, 
     } else {
         snprintf(
             out->sentence, sizeof out->sentence, "executors use %s, %s (GFLOP/s: %s)", *best->core ? best->core : core,
-            out->is_warning ? "which is slow for this CPU, and nothing better was found" : "no other is clearly faster", text);
+            out->is_warning ? "which is slow for this CPU, and nothing better was found" : "no other is clearly faster",
+            text);
     }
     free(text);
 }

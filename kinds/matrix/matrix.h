@@ -38,8 +38,8 @@ enum { MATRIX_M, MATRIX_K, MATRIX_N, MATRIX_TILE_M, MATRIX_TILE_N, MATRIX_TILE, 
 enum dtype { DTYPE_F8, DTYPE_F4, DTYPE_I8, DTYPE_I4, DTYPE_COUNT };
 
 size_t      dtype_bytes(enum dtype t);
-const char *dtype_name(enum dtype t);               /* "f8", ... */
-enum dtype  dtype_from_name(const char *name);      /* or DTYPE_COUNT */
+const char *dtype_name(enum dtype t);                  /* "f8", ... */
+enum dtype  dtype_from_name(const char *name);         /* or DTYPE_COUNT */
 enum dtype  dtype_promote(enum dtype a, enum dtype b); /* NumPy's: f4 with an integer is f8, i4 with i8 is i8 */
 
 enum operand_at { OPERAND_BODY, OPERAND_BLOB, OPERAND_RANDOM };

@@ -124,10 +124,10 @@ static enum err read_window(const struct layout *l, const char *name, const char
 }
 
 enum err mosaic_open(const struct result_face *face, const char *rows, const char *cols, struct mosaic *out,
-                      struct fault *why)
+                     struct fault *why)
 {
     struct mosaic p = {.face = face};
-    enum err       e = *face->layout ? read_layout(&p, why) : read_single(&p, why);
+    enum err      e = *face->layout ? read_layout(&p, why) : read_single(&p, why);
 
     if (!e)
         e = read_window(&p.layout, "rows", rows, p.layout.rows, &p.window.row, &p.window.rows, why);

@@ -22,7 +22,7 @@ struct mosaic {
  * touches are looked at, the first 64 of them, so that what is gone is told before anything is sent.
  * ERR_PARAM (no such window), ERR_RESULT_GONE (a piece is missing or no such file). */
 enum err mosaic_open(const struct result_face *face, const char *rows, const char *cols, struct mosaic *out,
-                      struct fault *why) MUST_CHECK;
+                     struct fault *why) MUST_CHECK;
 
 /* Reads that all of the window takes. */
 uint64_t mosaic_spans(const struct mosaic *p);

@@ -46,8 +46,7 @@ static void print_kernel(void)
 {
     struct kernel k = kernel_name();
 
-    printf("{\"library\":\"%s\",\"core\":\"%s\",\"threads\":1,\"gflops\":%.1f}\n", k.library, k.core,
-           kernel_measure());
+    printf("{\"library\":\"%s\",\"core\":\"%s\",\"threads\":1,\"gflops\":%.1f}\n", k.library, k.core, kernel_measure());
 }
 
 static void read_arguments(int argc, char **argv)
