@@ -111,6 +111,17 @@ static void complain(struct fault *bad, const char *what, const char *wants)
         (void)fault_set(bad, ERR_UNDECODABLE, "%s %s", what, wants);
 }
 
+/* What a header of ours is made of: other bytes would grow, or change, where the message is kept as JSON. */
+static bool is_plain(amqp_bytes_t text)
+{
+    const unsigned char *bytes = text.bytes;
+
+    for (size_t i = 0; i < text.len; i++)
+        if (bytes[i] < 0x20 || bytes[i] > 0x7e)
+            return false;
+    return true;
+}
+
 /* Copies text into a field of so many bytes, NUL included. */
 static bool read_text(char *field, size_t bytes, amqp_bytes_t text)
 {
@@ -182,8 +193,8 @@ static void read_header(struct msg *m, const struct header *h, const amqp_field_
     } else if (!is_text) {
         complain(bad, what, "must be text");
     } else if (h->type == HEADER_TEXT) {
-        if (!read_text(field, h->bytes, v->value.bytes))
-            complain(bad, what, "is too long or holds a zero byte");
+        if (!is_plain(v->value.bytes) || !read_text(field, h->bytes, v->value.bytes))
+            complain(bad, what, "is too long or more than printable ASCII");
     } else if (v->value.bytes.len >= h->bytes) {
         complain(bad, what, "is too long");
     } else if (v->value.bytes.len) {
@@ -251,8 +262,8 @@ struct msg *wire_decode(amqp_bytes_t payload, amqp_pool_t *pool, const char *kin
         (!read_text(type, sizeof type, p->type) || strcmp(type, kind) != 0))
         complain(bad, "type", "is not the kind of this queue");
     if ((p->_flags & AMQP_BASIC_CONTENT_TYPE_FLAG) &&
-        !read_text(m->content_type, sizeof m->content_type, p->content_type))
-        complain(bad, "content-type", "is too long or holds a zero byte");
+        (!is_plain(p->content_type) || !read_text(m->content_type, sizeof m->content_type, p->content_type)))
+        complain(bad, "content-type", "is too long or more than printable ASCII");
     if (p->_flags & AMQP_BASIC_HEADERS_FLAG)
         read_headers(m, &p->headers, bad);
     return m;

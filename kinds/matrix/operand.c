@@ -68,6 +68,8 @@ static bool read_operand(const json_t *doc, int blob_count, struct operand *o)
     o->blob = (int)(blob < INPUT_BLOBS_MAX ? blob : INPUT_BLOBS_MAX);
     o->dtype = type ? dtype_from_name(type) : DTYPE_F8;
     o->is_fortran = order && !strcmp(order, "F");
+    if (o->at == OPERAND_RANDOM && (o->dtype != DTYPE_F8 || o->is_fortran))
+        return false; /* they are made as float64, row by row */
     return o->dtype < DTYPE_COUNT && (!order || o->is_fortran || !strcmp(order, "C")) &&
            (o->at != OPERAND_BLOB || o->blob < blob_count);
 }

@@ -283,6 +283,12 @@ static void matrix__referenced_operands_have_limits_of_their_own(void **state)
     assert_int_equal(check_refs(&args, ints, 248, &bytes, &why), ERR_OK);
     assert_int_equal(bytes, 128 + 4 * 30);
     assert_int_equal(check_refs(&args, "{\"blobs\":[]}", 0, &bytes, &why), ERR_BODY);
+    assert_int_equal(
+        check_refs(&args, "{\"A\":{\"at\":\"random\",\"dtype\":\"f4\"},\"B\":{\"at\":\"random\"}}", 0, &bytes, &why),
+        ERR_BODY); /* anybody may have written them; random numbers are float64 */
+    assert_int_equal(
+        check_refs(&args, "{\"A\":{\"at\":\"random\"},\"B\":{\"at\":\"random\",\"order\":\"F\"}}", 0, &bytes, &why),
+        ERR_BODY);
     args = make_args(200001, 20, 3);
     assert_int_equal(check_refs(&args, RANDOM_REFS, 0, &bytes, &why), ERR_TOO_LARGE);
     assert_string_equal(why.detail, "m is 200001; at most 200000 rows of A are taken");
