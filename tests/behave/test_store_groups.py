@@ -372,6 +372,12 @@ def test_split_with_all_results_there_completes_the_group(store, group):
     assert store.call("get", group.parent.id, 0, 1)[2] == ["11", "22", "33"]
 
 
+def test_results_by_the_blobs_count_only_while_the_group_is_made(store, group):
+    group.split(sealed=[(0, 11)])
+    group.split(sealed=[(0, 77), (1, 22)])
+    assert group.sealed() == {0: 11} and group.record()["done"] == "1"
+
+
 def test_what_ends_before_the_lost_parent_is_back_is_not_lost(store, group):
     group.split()
     members = group.relay()

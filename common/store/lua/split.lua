@@ -4,7 +4,9 @@
 -- packed, form[, number, fence, ..]): the job is done by so many members; a visit
 -- to their parent. packed: its own message, for a retry. form: the members' packed
 -- message with an empty id and without created and member; the text @MEMBER@ in its
--- params stands for the number. Behind it results that are there, by the blobs.
+-- params stands for the number. Behind it results that are there, by the blobs: they
+-- count when this split makes the group; later on only finishes do, as anybody could
+-- put a blob of such a name, and its writer may yet remove it.
 -- The first split of a group decides its shape. Answers retrying and when the
 -- message should be here again (ms), or ok when the parent has ended.
 local id, retention, kept_max, total = ARGV[2], ARGV[6], ARGV[7], tonumber(ARGV[8])
@@ -37,17 +39,16 @@ if call('HEXISTS', group, 'total') == 0 then
             call('HDEL', 'sealed:' .. id, number)
         end
     end
+    for i = 14, #ARGV, 2 do
+        if t.has_number(total, ARGV[i]) then
+            t.seal(id, ARGV[i], ARGV[i + 1])
+        end
+    end
 end
-total = tonumber(call('HGET', group, 'total'))
 call('HSET', group, 'window', math.max(4, 2 * slots))
 call('HSET', key, 'input', 1, 'losses', 0, 'away', 0)
 call('HDEL', key, 'owner', 'lease')
 call('SET', 'in:' .. id, ARGV[12])
-for i = 14, #ARGV, 2 do
-    if t.has_number(total, ARGV[i]) then
-        t.seal(id, ARGV[i], ARGV[i + 1])
-    end
-end
 t.release(id)
 local round, is_new = call('HGET', group, 'round'), false
 for _, number in ipairs(call('SMEMBERS', 'open:' .. id)) do
