@@ -140,9 +140,22 @@ def test_a_split_that_is_repeated_changes_nothing(store, group):
 
 def test_the_first_split_decides_the_shape(store, group):
     group.split(layout="first")
-    assert group.split(total=7, layout="second")[0] == "retrying"
+    first, group.packed = group.packed, b'{"params":"another cut"}\nbody'
+    assert group.split(total=7, layout="second") == ["retrying", 32000, "other"]
     assert group.record()["total"] == "3" and group.record()["layout"] == "first"
+    assert store.r.get(f"in:{group.parent.id}") == first and group.record()["input"] == "1"
+    group.packed = b'{"params":"the same cut"}\nbody'
+    assert group.split(layout="first") == ["retrying", 32000]
+    assert store.r.get(f"in:{group.parent.id}") == group.packed
     assert sorted(group.relay()) == [0, 1, 2]
+
+
+def test_what_says_another_cut_is_never_kept_for_a_retry(store, group):
+    retried(store, group)
+    assert group.split(layout="other")[2:] == ["other"]
+    assert group.record()["input"] == "0" and not store.r.exists(f"in:{group.parent.id}")
+    group.split()
+    assert group.record()["input"] == "1" and store.r.get(f"in:{group.parent.id}") == group.packed
 
 
 def test_split_has_the_guard_of_every_owners_call(store):

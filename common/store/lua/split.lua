@@ -7,8 +7,10 @@
 -- params stands for the number. Behind it results that are there, by the blobs: they
 -- count when this split makes the group; later on only finishes do, as anybody could
 -- put a blob of such a name, and its writer may yet remove it.
--- The first split of a group decides its shape. Answers retrying and when the
--- message should be here again (ms), or ok when the parent has ended.
+-- The first split of a group decides its shape; one that has another layout leaves
+-- the message for a retry alone. Answers retrying, when the message should be here
+-- again (ms) and, for another layout, `other`: the message must not say the caller's
+-- cut. Or ok when the parent has ended.
 local id, retention, kept_max, total = ARGV[2], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local key, group = 'job:' .. id, 'group:' .. id
 local r, no = hold(id, ARGV[3], ARGV[4], ARGV[5])
@@ -45,10 +47,13 @@ if call('HEXISTS', group, 'total') == 0 then
         end
     end
 end
+local is_same = call('HGET', key, 'layout') == ARGV[9]
+if is_same then
+    call('SET', 'in:' .. id, ARGV[12])
+end
 call('HSET', group, 'window', math.max(4, 2 * slots))
-call('HSET', key, 'input', 1, 'losses', 0, 'away', 0)
+call('HSET', key, 'input', call('EXISTS', 'in:' .. id), 'losses', 0, 'away', 0)
 call('HDEL', key, 'owner', 'lease')
-call('SET', 'in:' .. id, ARGV[12])
 t.release(id)
 local round, is_new = call('HGET', group, 'round'), false
 for _, number in ipairs(call('SMEMBERS', 'open:' .. id)) do
@@ -69,4 +74,4 @@ end
 if t.progress(id, retention) then
     return 'ok'
 end
-return {'retrying', call('SCARD', 'open:' .. id) > 0 and 32000 or 1000}
+return {'retrying', call('SCARD', 'open:' .. id) > 0 and 32000 or 1000, not is_same and 'other' or nil}
