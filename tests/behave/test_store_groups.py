@@ -441,6 +441,30 @@ def test_members_whose_records_are_gone_are_made_again(store, group):
     assert list(again) == [1] and again[1].id == members[1].id
 
 
+def test_members_whose_messages_are_gone_are_made_again_after_a_while(store, group):
+    group.split()
+    members = group.relay()
+    store.leased(members[2])
+
+    def age(number, ms):
+        store.r.hset(f"job:{members[number].id}", "created", store.now() - ms)
+
+    age(0, 590_000), age(1, 610_000), age(2, 610_000)
+    group.split()
+    age(1, 610_000)
+    group.split()
+    again = group.relay()
+    assert list(again) == [1] and again[1].id == members[1].id, "not while an entry waits in the outbox, nor one that runs"
+    assert store.now() - int(store.record(members[1])["created"]) > 600_000
+    group.split()
+    assert list(group.relay()) == [1]
+    assert store.now() - int(store.record(members[1])["created"]) < 60_000
+    group.split()
+    assert group.relay() == {}
+    lease = finish_member(store, members[1])
+    assert store.claim(again[1], copy="x") == "terminal" and group.sealed() == {1: lease.fence}
+
+
 def test_a_cancelled_member_of_a_parent_that_lives_runs_again(store, group):
     """Its group had ended, but Redis has forgotten that, and only the cancel was said again."""
     group.split()

@@ -146,14 +146,16 @@ ties = function()
         close(id, r[2], r[1], 'cancelled', retention, r[3], r[4], true)
     end
 
-    -- Makes a member, pending, and its outbox entry. One that was cancelled begins anew: its parent lives.
+    -- Makes a member, pending, and its outbox entry. One that was cancelled begins anew: its parent lives. Of one
+    -- that is pending only the message is made again.
     function t.make(parent, number)
         local p = call('HMGET', 'job:' .. parent, 'kind', 'max', 'blobs')
         local g = call('HMGET', 'group:' .. parent, 'round', 'front', 'back')
         local id, kind, now = id_of(parent, g[1], number), p[1], (clock())
         local key = 'job:' .. id
         local old = call('HMGET', key, 'state', 'fence')
-        if old[1] then
+        local is_pending = old[1] == 'pending'
+        if old[1] and not is_pending then
             call('DEL', key)
             call('HINCRBY', 'count', old[1] .. ':' .. kind, -1)
             call('HINCRBY', 'count', 'accepted:' .. kind, -1)
@@ -167,7 +169,9 @@ ties = function()
             call('HSET', key, 'blobs', p[3])
         end
         call('ZADD', 'ix:' .. kind, now, id)
-        count_in(id, kind, nil, true)
+        if not is_pending then
+            count_in(id, kind, nil, true)
+        end
         if call('EXISTS', 'ob:' .. id) == 1 then
             rare().outbox_drop(id)
         end

@@ -11,6 +11,9 @@
 -- the message for a retry alone. Answers retrying, when the message should be here
 -- again (ms) and, for another layout, `other`: the message must not say the caller's
 -- cut. Or ok when the parent has ended.
+-- A member that has been pending for so long that its message may have been lost with
+-- its queue is made again: two messages of it do no harm.
+local LOST_MS = 600000
 local id, retention, kept_max, total = ARGV[2], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local key, group = 'job:' .. id, 'group:' .. id
 local r, no = hold(id, ARGV[3], ARGV[4], ARGV[5])
@@ -57,8 +60,10 @@ call('HDEL', key, 'owner', 'lease')
 t.release(id)
 local round, is_new = call('HGET', group, 'round'), false
 for _, number in ipairs(call('SMEMBERS', 'open:' .. id)) do
-    local m = call('HMGET', 'job:' .. t.id_of(id, round, number), 'state', 'fence', 'code', 'detail')
-    if not m[1] or m[1] == 'cancelled' then
+    local m = call('HMGET', 'job:' .. t.id_of(id, round, number), 'state', 'fence', 'code', 'detail', 'created')
+    local is_lost = m[1] == 'pending' and clock() > (tonumber(m[5]) or 0) + LOST_MS and
+        call('EXISTS', 'ob:' .. t.id_of(id, round, number)) == 0
+    if not m[1] or m[1] == 'cancelled' or is_lost then
         t.make(id, number)
         is_new = true
     elseif m[1] == 'completed' then
