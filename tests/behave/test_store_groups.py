@@ -45,6 +45,15 @@ def test_members_carry_the_parents_message_but_for_what_is_their_own(store, grou
         assert uuid.UUID(message["id"]).variant == uuid.RFC_4122 and message["id"] == message["id"].lower()
 
 
+def test_the_check_of_a_group_is_the_largest_bound_and_all_that_was_not_checked(store):
+    group = Group(store, 4)
+    group.split()
+    members = group.relay()
+    for number, check in enumerate(("0.25", '1e-9,"unchecked":3', '0.5,"unchecked":40', "0.125")):
+        finish_member(store, members[number], check=CHECK % check)
+    assert group.record()["verified"] == CHECK % '0.5,"unchecked":43'
+
+
 def test_progress_is_the_share_of_members_that_are_done(store):
     group = Group(store, 4)
     group.split()
@@ -379,6 +388,19 @@ def test_after_a_total_loss_the_parents_message_brings_the_group_back(store, gro
     assert store.claim(after[2], copy="x") == "terminal"
 
 
+def test_a_finish_that_is_said_again_after_its_blob_was_counted_brings_its_check(store, group):
+    group.split()
+    members = group.relay()
+    first = finish_member(store, members[0], 3)
+    store.lose_all()
+    group.split(sealed=[(0, first.fence)])
+    assert store.finish(first, b"", 0, CHECK % 3, "b", 1, replay=["ok"]) == "ok"
+    assert group.sealed() == {0: first.fence}
+    for number in (1, 2):
+        finish_member(store, members[number])
+    assert group.record()["verified"] == CHECK % 3
+
+
 def test_split_with_all_results_there_completes_the_group(store, group):
     assert group.split(sealed=[(0, 11), (1, 22), (2, 33), (9, 99)]) == "ok"
     assert group.state() == "completed" and group.sealed() == {0: 11, 1: 22, 2: 33}
@@ -426,8 +448,10 @@ def test_members_that_ended_while_nobody_counted_are_found_by_the_next_visit(sto
     lease = finish_member(store, members[0])
     store.r.hdel(f"sealed:{group.parent.id}", 0)
     store.r.sadd(f"open:{group.parent.id}", 0)
+    store.r.hdel(f"group:{group.parent.id}", "verified", "bound", "unchecked")
     group.split()
     assert group.sealed() == {0: lease.fence}
+    assert store.r.hget(f"group:{group.parent.id}", "verified").decode() == CHECK % 0.5
 
 
 def test_members_whose_records_are_gone_are_made_again(store, group):

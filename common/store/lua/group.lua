@@ -18,7 +18,8 @@
 --                a missing parent may come back as well
 --   group:PARENT hash: total, round (how often a person has retried it), next (all members
 --                below were let go in this round), window (how many may be open), type and
---                bytes of the result, verified and bound (that of the largest bound so far),
+--                bytes of the result, verified (the members' checks as one: the largest
+--                bound, all unchecked), bound and unchecked (what it says),
 --                front and back: the members' packed message but for id, created and number
 --   sealed:PARENT  hash number -> fence of the result that counts
 --   open:PARENT  set of the numbers that were let go in this round and have no result yet
@@ -211,13 +212,22 @@ ties = function()
         return call('HSETNX', 'sealed:' .. parent, number, fence)
     end
 
-    -- The check of a group is that of its weakest member.
-    local function verify(parent, verified)
+    -- The check of a group: the largest bound of its members, and what none of them checked.
+    function t.verify(parent, verified)
+        local g = call('HMGET', 'group:' .. parent, 'verified', 'bound', 'unchecked')
         local is_json, value = pcall(cjson.decode, verified)
-        local bound = is_json and type(value) == 'table' and tonumber(value.bound) or 0
-        if bound >= (tonumber(call('HGET', 'group:' .. parent, 'bound')) or 0) then
-            call('HSET', 'group:' .. parent, 'verified', verified, 'bound', bound)
+        local is_table = is_json and type(value) == 'table'
+        local bound, unchecked = is_table and tonumber(value.bound) or 0, is_table and tonumber(value.unchecked) or 0
+        local text = verified
+        if g[1] and bound < tonumber(g[2]) then
+            text, bound = g[1], g[2]
         end
+        unchecked = unchecked + (tonumber(g[3]) or 0)
+        text = string.gsub(text, ',"unchecked":%d+', '')
+        if unchecked > 0 then
+            text = string.gsub(text, '}$', string.format(',"unchecked":%.0f}', unchecked))
+        end
+        call('HSET', 'group:' .. parent, 'verified', text, 'bound', bound, 'unchecked', unchecked)
     end
 
     -- ---- the parent ---------------------------------------------------------------
@@ -270,8 +280,8 @@ ties = function()
         end
         local is_new = t.seal(parent, number, fence) == 1
         local state = call('HGET', 'job:' .. parent, 'state')
-        if is_new and verified ~= '' then
-            verify(parent, verified)
+        if verified ~= '' and (is_new or call('HGET', 'sealed:' .. parent, number) == fence) then
+            t.verify(parent, verified)
         end
         if not total or not state or is_end(state) then
             call('PEXPIRE', 'group:' .. parent, retention)

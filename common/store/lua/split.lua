@@ -60,14 +60,16 @@ call('HDEL', key, 'owner', 'lease')
 t.release(id)
 local round, is_new = call('HGET', group, 'round'), false
 for _, number in ipairs(call('SMEMBERS', 'open:' .. id)) do
-    local m = call('HMGET', 'job:' .. t.id_of(id, round, number), 'state', 'fence', 'code', 'detail', 'created')
+    local m = call('HMGET', 'job:' .. t.id_of(id, round, number), 'state', 'fence', 'code', 'detail', 'created', 'verified')
     local is_lost = m[1] == 'pending' and clock() > (tonumber(m[5]) or 0) + LOST_MS and
         call('EXISTS', 'ob:' .. t.id_of(id, round, number)) == 0
     if not m[1] or m[1] == 'cancelled' or is_lost then
         t.make(id, number)
         is_new = true
     elseif m[1] == 'completed' then
-        t.seal(id, number, m[2])
+        if t.seal(id, number, m[2]) == 1 and m[6] then
+            t.verify(id, m[6])
+        end
     elseif m[1] == 'failed' then
         t.fail(id, number, m[3], m[4], retention, kept_max)
         return 'ok'
