@@ -431,6 +431,15 @@ def test_what_ends_before_the_lost_parent_is_back_is_not_lost(store, group):
     assert group.record()["verified"] == CHECK % 7
 
 
+def test_a_member_that_was_not_made_again_does_not_count_before_its_group_is_known(store, group):
+    group.split()
+    member = group.relay()[0]
+    lease = store.leased(member)
+    store.r.delete(f"group:{group.parent.id}", f"sealed:{group.parent.id}")
+    assert store.finish(lease, b"", 0, CHECK % 1, "b", 1) == "ok"
+    assert group.sealed() == {} and not store.r.exists(f"group:{group.parent.id}")
+
+
 def test_a_member_that_failed_before_the_lost_parent_is_back_fails_it(store, group):
     group.split()
     members = group.relay()

@@ -267,15 +267,16 @@ ties = function()
     end
 
     -- A job has completed by its own finish. A member counts in its parent, and the next one is let go; of a
-    -- parent that is not known yet, `split` will count it.
+    -- parent that is not known yet, `split` will count it, but only if the store has lost what it knew: else no
+    -- split has made this member.
     function t.completed(id, fence, verified, retention)
-        local m = call('HMGET', 'job:' .. id, 'parent', 'member', 'total')
+        local m = call('HMGET', 'job:' .. id, 'parent', 'member', 'total', 'remade')
         local parent, number = m[1], m[2]
         if m[3] then -- done in one piece after all
             call('HDEL', 'job:' .. id, 'total', 'layout', 'done')
         end
         local total = parent and tonumber(call('HGET', 'group:' .. parent, 'total'))
-        if not parent or total and not t.has_number(total, number) then
+        if not parent or total and not t.has_number(total, number) or not total and not m[4] then
             return
         end
         local is_new = t.seal(parent, number, fence) == 1
