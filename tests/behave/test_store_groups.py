@@ -109,6 +109,25 @@ def test_a_visit_costs_neither_attempt_nor_loss_and_keeps_what_is_shown(store, g
     assert group.split(first) == "stale"
 
 
+def test_a_visit_that_renews_does_not_touch_the_progress_of_the_group(store, group):
+    first = group.visit()
+    assert store.renew(first, 0.125) == "ok" and group.record()["progress"] == "0.125"
+    group.split(first)
+    finish_member(store, group.relay()[0])
+    lease = group.visit()
+    assert store.renew(lease, 0, away=1, lease_ms=70_000) == "ok"
+    record = group.record()
+    assert (record["progress"], record["away"]) == ("0.3333", "1") and int(record["lease"]) > store.now() + 60_000
+
+
+def test_errors_before_a_split_are_not_those_of_the_group(store, group):
+    store.fail(group.visit(), wait=0)
+    lease = group.visit()
+    assert lease.errors == 1
+    group.split(lease)
+    assert group.record()["errors"] == "0" and group.visit().errors == 0
+
+
 def test_a_visit_that_was_lost_is_a_loss_until_the_next_one_succeeds(store, group):
     group.split()
     group.visit()

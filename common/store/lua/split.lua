@@ -55,7 +55,7 @@ if is_same then
     call('SET', 'in:' .. id, ARGV[12])
 end
 call('HSET', group, 'window', math.max(4, 2 * slots))
-call('HSET', key, 'input', call('EXISTS', 'in:' .. id), 'losses', 0, 'away', 0)
+call('HSET', key, 'input', call('EXISTS', 'in:' .. id), 'errors', 0, 'losses', 0, 'away', 0)
 call('HDEL', key, 'owner', 'lease')
 t.release(id)
 local round, is_new = call('HGET', group, 'round'), false
