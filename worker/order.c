@@ -2,10 +2,12 @@
 /* order.c - see the header. */
 #include "worker/order.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/job.h"
 #include "worker/frame.h"
 
 /* The job's own limit or the usual one, neither above the largest. */
@@ -50,6 +52,24 @@ static enum err read_blobs(const char *refs, struct order *out, struct fault *wh
     return e;
 }
 
+/* The blob of a member's result is named by the parent and the number that the message gives, and the work is that
+ * of the parameter: they have to be of one mind. */
+static enum err check_member(const struct kind_spec *kind, const struct msg *m, const struct args *args,
+                             struct fault *why)
+{
+    int row = kind->member_param;
+
+    if (!kind->split)
+        return fault_set(why, ERR_UNDECODABLE, "the header parent is there, but no job of the kind %s has members",
+                         kind->name);
+    if (!job_id_is_valid(m->parent))
+        return fault_set(why, ERR_UNDECODABLE, "the header parent is no id of a job");
+    if (isnan(args->real[row]) || args->integer[row] != m->member)
+        return fault_set(why, ERR_UNDECODABLE, "the header member says %lld, and the parameter %s does not",
+                         (long long)m->member, kind_param(kind, row)->name);
+    return ERR_OK;
+}
+
 /* A worker that was set up without blobs in a fleet that has them: another one may be able to. */
 static enum err refuse_blobs(const struct settings *settings, struct fault *why)
 {
@@ -90,6 +110,8 @@ enum err order_read(const struct settings *settings, const struct share *share, 
     e = read_params(kind, d->msg, out, why);
     if (!e)
         e = read_blobs(in.refs, out, why);
+    if (!e && is_member)
+        e = check_member(kind, d->msg, &out->args, why);
     if (e)
         return e;
     out->is_undecodable = false;

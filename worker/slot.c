@@ -117,7 +117,7 @@ static void on_answer(void *ctx, const struct store_reply *reply)
         if (s->step == STEP_SPLIT) {
             s->rung = retry_rung_within(reply->wait_ms);
             s->claimed_ms = 0; /* the job is its members' from here */
-            s->is_split = true;
+            s->is_split = !reply->is_other_cut;
         }
         break;
     case STORE_STALE:

@@ -87,7 +87,7 @@ struct slot {
     bool              is_detached; /* the broker has given up our delivery; the store is told */
     bool              is_second;   /* of the claim */
     bool              is_dead;     /* a copy is owed to the dead queue */
-    bool              is_split;    /* COPY: by the parent of a group, whose successor says how it is cut */
+    bool              is_split;    /* COPY: by the parent of a group, and this is its cut: the successor says it */
     struct lease      lease;
     int64_t           lease_epoch; /* of the store that last knew the record: for the successor */
     int               rung;        /* of the successor */

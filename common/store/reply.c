@@ -214,6 +214,7 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
     case STORE_HELD:
     case STORE_RETRYING:
         reply->wait_ms = integer_at(r, 1);
+        reply->is_other_cut = r->elements > 2;
         return reply->wait_ms >= 0;
     case STORE_EXISTS:
         reply->record = &out->record;

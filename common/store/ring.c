@@ -203,8 +203,8 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
             add_cancel(s, c, c->kind);
         break;
     case SCRIPT_split: /* the parent's message comes back, but may be acked before this is safe */
-        if (reply->answer == STORE_OK || reply->answer == STORE_RETRYING)
-            add(s, c, KNOWN_NONE);
+        if (reply->answer == STORE_OK || (reply->answer == STORE_RETRYING && !reply->is_other_cut))
+            add(s, c, KNOWN_NONE); /* another cut must not be the first that an emptied server hears of */
         break;
     case SCRIPT_finish:
         if (reply->answer == STORE_OK)

@@ -51,14 +51,15 @@ enum store_answer {
 /* Borrowed for the time of the callback. */
 struct store_reply {
     enum store_answer    answer;
-    int64_t              epoch;   /* of the store that answered */
-    int64_t              fence;   /* RUN, MINE */
-    int64_t              attempt; /* RUN, MINE: this run, counted from 1 */
-    int64_t              errors;  /* RUN, MINE: transient errors so far */
-    int64_t              wait_ms; /* LATER, HELD; split's RETRYING */
-    int64_t              workers; /* beat: how many there are */
-    const struct record *record;  /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
-    const void          *data;    /* result: the bytes; stats: JSON text */
+    int64_t              epoch;        /* of the store that answered */
+    int64_t              fence;        /* RUN, MINE */
+    int64_t              attempt;      /* RUN, MINE: this run, counted from 1 */
+    int64_t              errors;       /* RUN, MINE: transient errors so far */
+    int64_t              wait_ms;      /* LATER, HELD; split's RETRYING */
+    bool                 is_other_cut; /* split's RETRYING: the group is cut in another way than the caller says */
+    int64_t              workers;      /* beat: how many there are */
+    const struct record *record;       /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
+    const void          *data;         /* result: the bytes; stats: JSON text */
     size_t               data_len;
     const int64_t       *fences; /* result of a group's parent: by member number, its result's fence */
     size_t               fence_count;
@@ -188,8 +189,9 @@ void store_finish(struct store *s, const struct lease *l, const struct store_res
  * has slots; the rest follow as members end. The parent stays in-progress without an owner; its message is to be
  * deferred, and each later claim of it leads here again. member_params: those of every member, with the text
  * "@MEMBER@" where its number goes. sealed: (number, fence) of results that are there though the store does not
- * know of them any more. RETRYING (defer the message: reply->wait_ms), OK (it has ended by this), STALE,
- * CANCELLED, GONE, DOWN. */
+ * know of them any more; heeded when the group is not known either. l->msg says how it is cut: it is kept for a retry,
+ * unless the group is cut in another way already (reply->is_other_cut). RETRYING (defer the message: reply->wait_ms),
+ * OK (it has ended by this), STALE, CANCELLED, GONE, DOWN. */
 struct store_sealed {
     int64_t member, fence;
 };

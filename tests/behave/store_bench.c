@@ -103,6 +103,7 @@ void on_answer(void *ctx, const struct store_reply *reply)
     seen->fence = reply->fence;
     seen->attempt = reply->attempt;
     seen->wait_ms = reply->wait_ms;
+    seen->is_other_cut = reply->is_other_cut;
     seen->epoch = reply->epoch;
     seen->has_record = reply->record != NULL;
     if (reply->record)

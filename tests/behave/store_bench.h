@@ -12,6 +12,7 @@ struct seen { /* what the last answer said, copied */
     int               count;
     enum store_answer answer, all[64];
     int64_t           fence, attempt, wait_ms, epoch;
+    bool              is_other_cut;
     struct record     record;
     bool              has_record;
     char              verified[128], layout[64], blob[96], detail[128]; /* of the record, whose own are gone */

@@ -196,6 +196,26 @@ static void groups__the_gateway_hears_of_members_in_the_outbox(void **state)
     group_fini(&g);
 }
 
+static void groups__a_visit_hears_that_the_group_is_cut_in_another_way(void **state)
+{
+    struct bench *b = started(state);
+    struct group  g;
+
+    under_way(&g, b);
+    visit(&g);
+    assert_int_equal(split(&g, NULL, 0), STORE_RETRYING);
+    assert_false(b->seen.is_other_cut);
+    visit(&g);
+    store_split(b->store, &g.visit, TOTAL + 1, "{\"tile\":@MEMBER@}", "{\"rows\":8}", 4096, "application/x-npy", NULL,
+                0, on_answer, &b->seen);
+    assert_int_equal(answer(b), STORE_RETRYING);
+    assert_true(b->seen.is_other_cut);
+    assert_in_range(b->seen.wait_ms, 1000, 60000);
+    assert_int_equal(state_of(b, g.parent), JOB_IN_PROGRESS);
+    assert_int_equal(b->seen.record.members_total, TOTAL);
+    group_fini(&g);
+}
+
 static void groups__a_watched_parent_tells_its_end(void **state)
 {
     struct bench *b = started(state);
@@ -368,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(groups__members_are_jobs_and_their_ends_are_the_parents),
         TEST(groups__the_gateway_hears_of_members_in_the_outbox),
+        TEST(groups__a_visit_hears_that_the_group_is_cut_in_another_way),
         TEST(groups__a_watched_parent_tells_its_end),
         TEST(groups__an_emptied_server_hears_of_the_group_again),
         TEST(groups__an_emptied_server_learns_from_messages_and_blobs),

@@ -45,6 +45,15 @@ def test_members_carry_the_parents_message_but_for_what_is_their_own(store, grou
         assert uuid.UUID(message["id"]).variant == uuid.RFC_4122 and message["id"] == message["id"].lower()
 
 
+def test_the_check_of_a_group_is_the_largest_bound_and_all_that_was_not_checked(store):
+    group = Group(store, 4)
+    group.split()
+    members = group.relay()
+    for number, check in enumerate(("0.25", '1e-9,"unchecked":3', '0.5,"unchecked":40', "0.125")):
+        finish_member(store, members[number], check=CHECK % check)
+    assert group.record()["verified"] == CHECK % '0.5,"unchecked":43'
+
+
 def test_progress_is_the_share_of_members_that_are_done(store):
     group = Group(store, 4)
     group.split()
@@ -100,6 +109,25 @@ def test_a_visit_costs_neither_attempt_nor_loss_and_keeps_what_is_shown(store, g
     assert group.split(first) == "stale"
 
 
+def test_a_visit_that_renews_does_not_touch_the_progress_of_the_group(store, group):
+    first = group.visit()
+    assert store.renew(first, 0.125) == "ok" and group.record()["progress"] == "0.125"
+    group.split(first)
+    finish_member(store, group.relay()[0])
+    lease = group.visit()
+    assert store.renew(lease, 0, away=1, lease_ms=70_000) == "ok"
+    record = group.record()
+    assert (record["progress"], record["away"]) == ("0.3333", "1") and int(record["lease"]) > store.now() + 60_000
+
+
+def test_errors_before_a_split_are_not_those_of_the_group(store, group):
+    store.fail(group.visit(), wait=0)
+    lease = group.visit()
+    assert lease.errors == 1
+    group.split(lease)
+    assert group.record()["errors"] == "0" and group.visit().errors == 0
+
+
 def test_a_visit_that_was_lost_is_a_loss_until_the_next_one_succeeds(store, group):
     group.split()
     group.visit()
@@ -140,9 +168,22 @@ def test_a_split_that_is_repeated_changes_nothing(store, group):
 
 def test_the_first_split_decides_the_shape(store, group):
     group.split(layout="first")
-    assert group.split(total=7, layout="second")[0] == "retrying"
+    first, group.packed = group.packed, b'{"params":"another cut"}\nbody'
+    assert group.split(total=7, layout="second") == ["retrying", 32000, "other"]
     assert group.record()["total"] == "3" and group.record()["layout"] == "first"
+    assert store.r.get(f"in:{group.parent.id}") == first and group.record()["input"] == "1"
+    group.packed = b'{"params":"the same cut"}\nbody'
+    assert group.split(layout="first") == ["retrying", 32000]
+    assert store.r.get(f"in:{group.parent.id}") == group.packed
     assert sorted(group.relay()) == [0, 1, 2]
+
+
+def test_what_says_another_cut_is_never_kept_for_a_retry(store, group):
+    retried(store, group)
+    assert group.split(layout="other")[2:] == ["other"]
+    assert group.record()["input"] == "0" and not store.r.exists(f"in:{group.parent.id}")
+    group.split()
+    assert group.record()["input"] == "1" and store.r.get(f"in:{group.parent.id}") == group.packed
 
 
 def test_split_has_the_guard_of_every_owners_call(store):
@@ -366,10 +407,29 @@ def test_after_a_total_loss_the_parents_message_brings_the_group_back(store, gro
     assert store.claim(after[2], copy="x") == "terminal"
 
 
+def test_a_finish_that_is_said_again_after_its_blob_was_counted_brings_its_check(store, group):
+    group.split()
+    members = group.relay()
+    first = finish_member(store, members[0], 3)
+    store.lose_all()
+    group.split(sealed=[(0, first.fence)])
+    assert store.finish(first, b"", 0, CHECK % 3, "b", 1, replay=["ok"]) == "ok"
+    assert group.sealed() == {0: first.fence}
+    for number in (1, 2):
+        finish_member(store, members[number])
+    assert group.record()["verified"] == CHECK % 3
+
+
 def test_split_with_all_results_there_completes_the_group(store, group):
     assert group.split(sealed=[(0, 11), (1, 22), (2, 33), (9, 99)]) == "ok"
     assert group.state() == "completed" and group.sealed() == {0: 11, 1: 22, 2: 33}
     assert store.call("get", group.parent.id, 0, 1)[2] == ["11", "22", "33"]
+
+
+def test_results_by_the_blobs_count_only_while_the_group_is_made(store, group):
+    group.split(sealed=[(0, 11)])
+    group.split(sealed=[(0, 77), (1, 22)])
+    assert group.sealed() == {0: 11} and group.record()["done"] == "1"
 
 
 def test_what_ends_before_the_lost_parent_is_back_is_not_lost(store, group):
@@ -390,6 +450,15 @@ def test_what_ends_before_the_lost_parent_is_back_is_not_lost(store, group):
     assert group.record()["verified"] == CHECK % 7
 
 
+def test_a_member_that_was_not_made_again_does_not_count_before_its_group_is_known(store, group):
+    group.split()
+    member = group.relay()[0]
+    lease = store.leased(member)
+    store.r.delete(f"group:{group.parent.id}", f"sealed:{group.parent.id}")
+    assert store.finish(lease, b"", 0, CHECK % 1, "b", 1) == "ok"
+    assert group.sealed() == {} and not store.r.exists(f"group:{group.parent.id}")
+
+
 def test_a_member_that_failed_before_the_lost_parent_is_back_fails_it(store, group):
     group.split()
     members = group.relay()
@@ -407,8 +476,10 @@ def test_members_that_ended_while_nobody_counted_are_found_by_the_next_visit(sto
     lease = finish_member(store, members[0])
     store.r.hdel(f"sealed:{group.parent.id}", 0)
     store.r.sadd(f"open:{group.parent.id}", 0)
+    store.r.hdel(f"group:{group.parent.id}", "verified", "bound", "unchecked")
     group.split()
     assert group.sealed() == {0: lease.fence}
+    assert store.r.hget(f"group:{group.parent.id}", "verified").decode() == CHECK % 0.5
 
 
 def test_members_whose_records_are_gone_are_made_again(store, group):
@@ -420,6 +491,30 @@ def test_members_whose_records_are_gone_are_made_again(store, group):
     group.split()
     again = group.relay()
     assert list(again) == [1] and again[1].id == members[1].id
+
+
+def test_members_whose_messages_are_gone_are_made_again_after_a_while(store, group):
+    group.split()
+    members = group.relay()
+    store.leased(members[2])
+
+    def age(number, ms):
+        store.r.hset(f"job:{members[number].id}", "created", store.now() - ms)
+
+    age(0, 590_000), age(1, 610_000), age(2, 610_000)
+    group.split()
+    age(1, 610_000)
+    group.split()
+    again = group.relay()
+    assert list(again) == [1] and again[1].id == members[1].id, "not while an entry waits in the outbox, nor one that runs"
+    assert store.now() - int(store.record(members[1])["created"]) > 600_000
+    group.split()
+    assert list(group.relay()) == [1]
+    assert store.now() - int(store.record(members[1])["created"]) < 60_000
+    group.split()
+    assert group.relay() == {}
+    lease = finish_member(store, members[1])
+    assert store.claim(again[1], copy="x") == "terminal" and group.sealed() == {1: lease.fence}
 
 
 def test_a_cancelled_member_of_a_parent_that_lives_runs_again(store, group):

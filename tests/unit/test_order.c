@@ -21,7 +21,7 @@ static struct settings settings(void)
     return s;
 }
 
-/* Reads a message of the kind; the order is to be freed. */
+/* Reads a message of the kind, of the third member if there is a parent; the order is to be freed. */
 static enum err read_order(const struct settings *s, const char *kind, const char *params, const char *refs,
                            const char *parent, struct order *out, struct fault *why)
 {
@@ -34,6 +34,7 @@ static enum err read_order(const struct settings *s, const char *kind, const cha
     free(d.msg->refs);
     d.msg->refs = xstrdup(refs);
     strcpy(d.msg->parent, parent);
+    d.msg->member = *parent ? 3 : 0;
     e = order_read(s, &share, kinds[kind_find(kind)], &d, out, why);
     msg_free(d.msg);
     return e;
@@ -101,6 +102,34 @@ static void order__a_member_is_computed_and_its_result_is_always_a_blob(void **s
     order_free(&o);
 }
 
+static void order__a_member_has_to_say_who_it_is(void **state)
+{
+    static const char *const params[] = {
+        "{\"m\":9,\"k\":9,\"n\":9}",
+        "{\"m\":9,\"k\":9,\"n\":9,\"tile_m\":1,\"tile_n\":1}",
+        "{\"m\":9,\"k\":9,\"n\":9,\"tile_m\":1,\"tile_n\":1,\"tile\":4}",
+    };
+    const char     *member = "{\"m\":9,\"k\":9,\"n\":9,\"tile_m\":1,\"tile_n\":1,\"tile\":3}";
+    struct settings s = settings();
+    struct order    o;
+    struct fault    why;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof params / sizeof *params; i++) {
+        assert_int_equal(read_order(&s, "matrix", params[i], RANDOM, UUID, &o, &why), ERR_UNDECODABLE);
+        assert_true(o.is_undecodable);
+        order_free(&o);
+    }
+    assert_int_equal(read_order(&s, "matrix", member, RANDOM, "../../etc/passwd", &o, &why), ERR_UNDECODABLE);
+    assert_true(o.is_undecodable);
+    order_free(&o);
+    assert_int_equal(read_order(&s, "hash", "{\"iterations\":1}", "", UUID, &o, &why), ERR_UNDECODABLE);
+    assert_true(o.is_undecodable);
+    order_free(&o);
+    assert_int_equal(read_order(&s, "matrix", member, RANDOM, UUID, &o, &why), ERR_OK);
+    order_free(&o);
+}
+
 static void order__names_lead_to_blobs_or_nowhere(void **state)
 {
     static const char *const refused[] = {"{",
@@ -154,6 +183,7 @@ int main(void)
         cmocka_unit_test(order__a_product_within_the_memory_runs_as_it_is),
         cmocka_unit_test(order__a_product_beyond_it_falls_into_members_and_is_cut_the_same_again),
         cmocka_unit_test(order__a_member_is_computed_and_its_result_is_always_a_blob),
+        cmocka_unit_test(order__a_member_has_to_say_who_it_is),
         cmocka_unit_test(order__names_lead_to_blobs_or_nowhere),
         cmocka_unit_test(order__without_a_directory_what_needs_blobs_is_a_transient_error),
     };

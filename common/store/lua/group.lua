@@ -18,7 +18,8 @@
 --                a missing parent may come back as well
 --   group:PARENT hash: total, round (how often a person has retried it), next (all members
 --                below were let go in this round), window (how many may be open), type and
---                bytes of the result, verified and bound (that of the largest bound so far),
+--                bytes of the result, verified (the members' checks as one: the largest
+--                bound, all unchecked), bound and unchecked (what it says),
 --                front and back: the members' packed message but for id, created and number
 --   sealed:PARENT  hash number -> fence of the result that counts
 --   open:PARENT  set of the numbers that were let go in this round and have no result yet
@@ -146,14 +147,16 @@ ties = function()
         close(id, r[2], r[1], 'cancelled', retention, r[3], r[4], true)
     end
 
-    -- Makes a member, pending, and its outbox entry. One that was cancelled begins anew: its parent lives.
+    -- Makes a member, pending, and its outbox entry. One that was cancelled begins anew: its parent lives. Of one
+    -- that is pending only the message is made again.
     function t.make(parent, number)
         local p = call('HMGET', 'job:' .. parent, 'kind', 'max', 'blobs')
         local g = call('HMGET', 'group:' .. parent, 'round', 'front', 'back')
         local id, kind, now = id_of(parent, g[1], number), p[1], (clock())
         local key = 'job:' .. id
         local old = call('HMGET', key, 'state', 'fence')
-        if old[1] then
+        local is_pending = old[1] == 'pending'
+        if old[1] and not is_pending then
             call('DEL', key)
             call('HINCRBY', 'count', old[1] .. ':' .. kind, -1)
             call('HINCRBY', 'count', 'accepted:' .. kind, -1)
@@ -167,7 +170,9 @@ ties = function()
             call('HSET', key, 'blobs', p[3])
         end
         call('ZADD', 'ix:' .. kind, now, id)
-        count_in(id, kind, nil, true)
+        if not is_pending then
+            count_in(id, kind, nil, true)
+        end
         if call('EXISTS', 'ob:' .. id) == 1 then
             rare().outbox_drop(id)
         end
@@ -207,13 +212,22 @@ ties = function()
         return call('HSETNX', 'sealed:' .. parent, number, fence)
     end
 
-    -- The check of a group is that of its weakest member.
-    local function verify(parent, verified)
+    -- The check of a group: the largest bound of its members, and what none of them checked.
+    function t.verify(parent, verified)
+        local g = call('HMGET', 'group:' .. parent, 'verified', 'bound', 'unchecked')
         local is_json, value = pcall(cjson.decode, verified)
-        local bound = is_json and type(value) == 'table' and tonumber(value.bound) or 0
-        if bound >= (tonumber(call('HGET', 'group:' .. parent, 'bound')) or 0) then
-            call('HSET', 'group:' .. parent, 'verified', verified, 'bound', bound)
+        local is_table = is_json and type(value) == 'table'
+        local bound, unchecked = is_table and tonumber(value.bound) or 0, is_table and tonumber(value.unchecked) or 0
+        local text = verified
+        if g[1] and bound < tonumber(g[2]) then
+            text, bound = g[1], g[2]
         end
+        unchecked = unchecked + (tonumber(g[3]) or 0)
+        text = string.gsub(text, ',"unchecked":%d+', '')
+        if unchecked > 0 then
+            text = string.gsub(text, '}$', string.format(',"unchecked":%.0f}', unchecked))
+        end
+        call('HSET', 'group:' .. parent, 'verified', text, 'bound', bound, 'unchecked', unchecked)
     end
 
     -- ---- the parent ---------------------------------------------------------------
@@ -253,21 +267,22 @@ ties = function()
     end
 
     -- A job has completed by its own finish. A member counts in its parent, and the next one is let go; of a
-    -- parent that is not known yet, `split` will count it.
+    -- parent that is not known yet, `split` will count it, but only if the store has lost what it knew: else no
+    -- split has made this member.
     function t.completed(id, fence, verified, retention)
-        local m = call('HMGET', 'job:' .. id, 'parent', 'member', 'total')
+        local m = call('HMGET', 'job:' .. id, 'parent', 'member', 'total', 'remade')
         local parent, number = m[1], m[2]
         if m[3] then -- done in one piece after all
             call('HDEL', 'job:' .. id, 'total', 'layout', 'done')
         end
         local total = parent and tonumber(call('HGET', 'group:' .. parent, 'total'))
-        if not parent or total and not t.has_number(total, number) then
+        if not parent or total and not t.has_number(total, number) or not total and not m[4] then
             return
         end
         local is_new = t.seal(parent, number, fence) == 1
         local state = call('HGET', 'job:' .. parent, 'state')
-        if is_new and verified ~= '' then
-            verify(parent, verified)
+        if verified ~= '' and (is_new or call('HGET', 'sealed:' .. parent, number) == fence) then
+            t.verify(parent, verified)
         end
         if not total or not state or is_end(state) then
             call('PEXPIRE', 'group:' .. parent, retention)
