@@ -37,6 +37,17 @@ LONG = os.environ.get("MILLRACE_TEST_LONG") == "1"
 TERMINAL = ("completed", "failed", "cancelled")
 
 
+def refused(answer, status, code, *words):
+    """The problem of a refusal: its status, its code, and the words that its detail must have."""
+    assert answer.status_code == status, f"{answer.status_code} {answer.text}"
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status and problem["code"] == code and problem["title"], problem
+    for word in words:
+        assert word in problem["detail"], problem
+    return problem
+
+
 def eventually(condition, deadline=10.0, every=0.02, what=None):
     """Returns the first true answer of condition(), asked again until deadline seconds are over.
     An exception that is not an AssertionError or a requests error goes through."""

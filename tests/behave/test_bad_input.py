@@ -7,7 +7,7 @@ import socket
 import numpy
 import pytest
 
-from harness import LONG, eventually
+from harness import LONG, eventually, refused
 
 LIMIT = 262144
 HASH_MAX = 16 << 20
@@ -37,16 +37,6 @@ def accepting_nothing(fleet):
     assert fleet.stats()["jobs"]["accepted"] == 0  # nothing of it was accepted
     job = fleet.submit_matrix([[1]], [[1]])  # and the gateway still accepts what is right
     assert fleet.job(job)["state"] == "pending"
-
-
-def refused(answer, status, code, *words):
-    assert answer.status_code == status, f"{answer.status_code} {answer.text}"
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    problem = answer.json()
-    assert problem["status"] == status and problem["code"] == code and problem["title"], problem
-    for word in words:
-        assert word in problem["detail"], problem
-    return problem
 
 
 def matrix(fleet, text, **more):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import eventually
+from harness import eventually, refused
 
 JOB = "0193489c-aaaa-7bbb-8ccc-0123456789ab"
 BYTES = bytes(range(256)) * 2000  # 512,000
@@ -29,14 +29,6 @@ def put(fleet, data=BYTES, name="", status=201, **more):
     answer = fleet.call("PUT", f"/blobs{name}", data=data, **more)
     assert answer.status_code == status, f"{answer.status_code} {answer.text}"
     return answer.json()
-
-
-def refused(answer, status, code, *words):
-    assert answer.status_code == status, f"{answer.status_code} {answer.text}"
-    problem = answer.json()
-    assert problem["code"] == code, problem
-    for word in words:
-        assert word in problem["detail"], problem
 
 
 def get(fleet, blob, status=200, gateway=None, **headers):

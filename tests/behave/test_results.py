@@ -15,7 +15,7 @@ import numpy
 import pytest
 import requests
 
-from harness import BUILD, eventually
+from harness import BUILD, eventually, refused
 
 FENCE = 7
 NPY, JSON, OCTETS = "application/x-npy", "application/json", "application/octet-stream"
@@ -110,11 +110,6 @@ def results(fleet):
 def random(rows, cols, dtype="f8"):
     values = numpy.random.default_rng(rows * cols).standard_normal((rows, cols)) * 1000
     return values.astype(dtype)
-
-
-def refused(answer, status, code, word=""):
-    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    assert word in answer.json()["detail"], answer.text
 
 
 # ---- forms and windows

@@ -10,7 +10,7 @@ import socket
 import numpy
 import pytest
 
-from harness import eventually
+from harness import eventually, refused
 
 UNKNOWN = "0193489c-aaaa-7bbb-8ccc-0123456789ab"
 
@@ -49,14 +49,6 @@ def multiply(fleet, status=202, **more):
     answer = fleet.call("POST", "/matrix_multiplication", **more)
     assert answer.status_code == status, f"{answer.status_code} {answer.text}"
     return answer.json()
-
-
-def refused(answer, status, code, *words):
-    assert answer.status_code == status, f"{answer.status_code} {answer.text}"
-    problem = answer.json()
-    assert problem["code"] == code, problem
-    for word in words:
-        assert word in problem["detail"], problem
 
 
 def nothing_of_it(fleet):

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kinds/matrix/matrix.h"
-#include "tests/unit/face.h"
+#include "tests/fuzz/reading.h"
 
 #define ROOMY 2048
 #define TIGHT 16
@@ -21,14 +20,6 @@ struct part {
     char           name[4];
     const uint8_t *bytes;
     size_t         len;
-};
-
-struct reading {
-    enum err     err;
-    struct fault why;
-    struct args  args;
-    struct taken taken;
-    struct face  face;
 };
 
 /* Length of a delimiter at p, 0 when there is none; its name. */
@@ -101,32 +92,12 @@ static struct reading read_pieces(const struct part *parts, int count, size_t pi
     return got;
 }
 
-static void forget(struct reading *got)
-{
-    buf_free(&got->taken.body);
-    buf_free(&got->taken.refs);
-    face_free(&got->face);
-}
-
-static bool same_bytes(const struct buf *a, const struct buf *b)
-{
-    return a->len == b->len && (!a->len || !memcmp(a->data, b->data, a->len));
-}
-
 static void compare(const struct part *parts, int count, size_t piece, size_t limit)
 {
     struct reading whole = read_pieces(parts, count, SIZE_MAX / 2, limit);
     struct reading cut = read_pieces(parts, count, piece, limit);
 
-    if (whole.err != cut.err || (whole.err && strcmp(whole.why.detail, cut.why.detail)))
-        abort();
-    if (!whole.err && (!same_bytes(&whole.taken.body, &cut.taken.body) ||
-                       !same_bytes(&whole.taken.refs, &cut.taken.refs) || !face_same(&whole.face, &cut.face)))
-        abort();
-    if (whole.err ? whole.taken.body.len || whole.taken.refs.len : whole.taken.body.len > limit)
-        abort();
-    forget(&whole);
-    forget(&cut);
+    reading_compare(&whole, &cut, limit);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -5,21 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kinds/matrix/matrix.h"
-#include "tests/unit/face.h"
+#include "tests/fuzz/reading.h"
 
 #define ROOMY 2048
 #define TIGHT 16
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct reading {
-    enum err     err;
-    struct fault why;
-    struct args  args;
-    struct taken taken;
-    struct face  face;
-};
 
 /* piece: bytes of each feed. Each piece has an allocation of its own, so that ASan sees a step beyond it. */
 static struct reading read_pieces(const uint8_t *data, size_t size, size_t piece, size_t limit)
@@ -45,42 +36,12 @@ static struct reading read_pieces(const uint8_t *data, size_t size, size_t piece
     return got;
 }
 
-static void forget(struct reading *got)
-{
-    buf_free(&got->taken.body);
-    buf_free(&got->taken.refs);
-    face_free(&got->face);
-}
-
-static bool same_bytes(const struct buf *a, const struct buf *b)
-{
-    return a->len == b->len && (!a->len || !memcmp(a->data, b->data, a->len));
-}
-
 static void compare(const uint8_t *data, size_t size, size_t limit)
 {
     struct reading whole = read_pieces(data, size, size ? size : 1, limit);
     struct reading cut = read_pieces(data, size, 1 + (size ? data[size - 1] % 7 : 0), limit);
 
-    if (whole.err != cut.err || (whole.err && strcmp(whole.why.detail, cut.why.detail)))
-        abort();
-    if (!whole.err && (!same_bytes(&whole.taken.body, &cut.taken.body) ||
-                       !same_bytes(&whole.taken.refs, &cut.taken.refs) || !face_same(&whole.face, &cut.face)))
-        abort();
-    if (whole.err ? whole.taken.body.len || whole.taken.refs.len : whole.taken.body.len > limit)
-        abort();
-    if (!whole.err) { /* what comes out is an input: described, and all there */
-        struct operand operands[2];
-        struct fault   why;
-
-        buf_append(&whole.taken.refs, "", 1);
-        if (operands_read(&whole.args,
-                          &(struct input){whole.taken.body.data, whole.taken.body.len, whole.taken.refs.data}, operands,
-                          &why))
-            abort();
-    }
-    forget(&whole);
-    forget(&cut);
+    reading_compare(&whole, &cut, limit);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
