@@ -3,7 +3,7 @@
 #include "kinds/task.h"
 
 task_run *const task_runs[KIND_COUNT] = {
-#define KIND(name) name##_run,
+#define KIND(name, program) name##_run,
 #include "kinds/kinds.def"
 #undef KIND
 };

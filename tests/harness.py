@@ -222,7 +222,7 @@ def clear_broker(servers):
 
 def kinds():
     with open(os.path.join(REPOSITORY, "kinds", "kinds.def"), encoding="utf-8") as file:
-        return [line[5:].split(")")[0] for line in file if line.startswith("KIND(")]
+        return [line[5:].split(",")[0] for line in file if line.startswith("KIND(")]
 
 
 class Gateway(Running):
