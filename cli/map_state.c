@@ -238,8 +238,7 @@ static enum err lock(struct state *st, struct fault *why)
     return e;
 }
 
-/* What a killed client had not finished to write. */
-static void empty_temporaries(const struct state *st)
+void state_empty_temporaries(const struct state *st)
 {
     char          *path = path_in(st, "tmp");
     DIR           *dir = opendir(path);
@@ -264,8 +263,6 @@ enum err state_open(char *output, bool is_dry, struct state *st, struct plan *p,
         e = make_folders(tmp, why);
     if (!e && !is_dry)
         e = lock(st, why);
-    if (!e && !is_dry)
-        empty_temporaries(st);
     if (!e)
         e = load(st, is_dry, p, why);
     free(tmp);

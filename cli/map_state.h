@@ -48,6 +48,9 @@ struct ending {
 enum err state_open(char *output, bool is_dry, struct state *st, struct plan *p, struct fault *why) MUST_CHECK;
 void     state_close(struct state *st);
 
+/* Removes what a killed client had not finished to write. */
+void state_empty_temporaries(const struct state *st);
+
 /* Writes the journal of a new run: the plan as a whole or nothing. */
 enum err state_begin(struct state *st, const char *dataset, const char *target, const struct plan *p,
                      struct fault *why) MUST_CHECK;
