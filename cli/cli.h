@@ -42,7 +42,7 @@ struct option {
     const char      *words; /* "png jpeg": what the shell offers; NULL */
 };
 
-enum operand_kind { OPERAND_NONE, OPERAND_FILE, OPERAND_JOB, OPERAND_WORD };
+enum operand_kind { OPERAND_NONE, OPERAND_FILE, OPERAND_JOB, OPERAND_WORD, OPERAND_VERB };
 
 struct verb {
     const char          *name;

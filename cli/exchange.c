@@ -41,7 +41,7 @@ static void PRINTF_LIKE(3, 4) set_outcome(struct transfer *t, enum outcome outco
 
 static void local_fault(struct exchange *x, const char *file, const char *what)
 {
-    x->has_local_fault = true;
+    x->is_settled = true;
     set_outcome(x->t, EXIT_LOCAL, "%s: %s", file, what);
 }
 
@@ -208,7 +208,7 @@ static bool begin_again(struct exchange *x)
     if (!t->into) {
         set_outcome(t, EXIT_AWAY, "the answer broke off after %llu bytes, and cannot be had from there on",
                     (unsigned long long)t->received);
-        x->is_consumed = true;
+        x->is_settled = true;
         return false;
     }
     if (ftruncate(x->into_fd, 0) || lseek(x->into_fd, 0, SEEK_SET) < 0) {
@@ -313,6 +313,7 @@ bool exchange_begin(struct exchange *x, const char *url, const char *bearer)
         return false;
     set_headers(x, bearer);
     curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, t->method);
+    curl_easy_setopt(x->easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(x->easy, CURLOPT_PRIVATE, x);
     curl_easy_setopt(x->easy, CURLOPT_USERAGENT, "millrace/" MILLRACE_VERSION);
     curl_easy_setopt(x->easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -392,7 +393,9 @@ static enum verdict judge_answer(struct exchange *x, const char *url)
     int              status = t->status;
 
     if (status / 100 == 2) {
-        if (t->into && !open_into(x)) /* empty, so that nothing was written */
+        if (t->into && !open_into(x)) /* where the answer is empty, nothing was written */
+            return VERDICT_END;
+        if (status != 206 && t->received && t->received == x->received_before && !begin_again(x))
             return VERDICT_END;
         t->outcome = EXIT_OK;
         t->reason[0] = '\0';
@@ -418,19 +421,18 @@ static void close_attempt(struct exchange *x)
 enum verdict exchange_end(struct exchange *x, CURLcode code, const char *url)
 {
     struct transfer *t = x->t;
-    bool             could_repeat = !x->is_consumed; /* begin_again has said why not, and pipes cannot */
     enum verdict     v = VERDICT_END;
 
     read_answer(x);
-    if (x->has_local_fault) {
+    if (x->is_settled) {
         /* outcome and reason are there */
     } else if (code == CURLE_OK || (t->status >= 400 && !x->is_too_long)) {
         v = judge_answer(x, url); /* a refusal counts although the body did not go out, or its own text broke off */
-    } else if (could_repeat || !t->reason[0]) {
+    } else {
         v = judge_break(x, code, url);
     }
-    if ((t->into_fd >= 0 && t->received && !*x->etag) || !could_repeat)
-        v = VERDICT_END; /* what was written cannot be taken back, what was read not be read again */
+    if (x->is_consumed || (t->into_fd >= 0 && t->received && !*x->etag))
+        v = VERDICT_END; /* what was read cannot be read again, what was written not be taken back */
     close_attempt(x);
     return v;
 }

@@ -34,7 +34,7 @@ struct exchange {
     int                file_count;
     int                into_fd;     /* of t->into; -1: not open */
     bool               is_consumed; /* something was read that cannot be read twice */
-    bool               has_local_fault;
+    bool               is_settled;  /* by a callback: outcome and reason are there */
     bool               is_too_long;
     char               etag_now[ETAG_BYTES], etag[ETAG_BYTES]; /* of this answer; of the bytes received so far */
     char               error[CURL_ERROR_SIZE];

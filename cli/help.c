@@ -46,3 +46,24 @@ void help_print(FILE *to, const struct verb *verb)
         print_options(to, verb->options);
     print_options(to, common_options);
 }
+
+static enum outcome run(struct cli *cli)
+{
+    const char        *name = cli->line.operand_count ? cli->line.operands[0] : NULL;
+    const struct verb *verb = name ? verb_find(name) : NULL;
+
+    if (name && !verb)
+        return give_up(EXIT_USAGE, "'%.40s' is no verb; see millrace help", name);
+    help_print(stdout, verb);
+    return EXIT_OK;
+}
+
+const struct verb verb_help = {
+    .name = "help",
+    .operands = "[VERB]",
+    .summary = "Say what the program, or a verb, does and takes",
+    .operands_max = 1,
+    .completes = OPERAND_VERB,
+    .is_offline = true,
+    .run = run,
+};

@@ -14,6 +14,7 @@
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 3000
+#define POLL_MAX_MS 60000
 #define SPARES_MAX 64 /* handles kept for the next transfers */
 #define URL_BYTES_MAX 1024
 
@@ -28,6 +29,7 @@ struct http {
     int              count;    /* in both lists */
     uint64_t         ended;    /* transfers, ever */
     int              forgiven; /* signals that end no blocking call any more */
+    int              watched;  /* -1: none */
     CURL            *spares[SPARES_MAX];
     int              spare_count;
 };
@@ -252,6 +254,7 @@ enum outcome http_new(const struct http_config *config, struct http **out, struc
         h->bearer = buf_detach(&bearer);
     }
     http_set_patience(h, config->patience_ms, config->notice, config->notice_ctx);
+    h->watched = -1;
     *out = h;
     return EXIT_OK;
 }
@@ -294,25 +297,30 @@ void http_start(struct http *h, struct transfer *t)
     h->count++;
 }
 
+void http_watch(struct http *h, int fd) { h->watched = fd; }
+
 int http_run(struct http *h, int64_t timeout_ms)
 {
     int64_t  until = timeout_ms < 0 ? INT64_MAX : mono_ms() + timeout_ms;
     uint64_t ended = h->ended, drained;
 
     for (;;) {
-        struct curl_waitfd signals = {.fd = interrupt_fd(), .events = CURL_WAIT_POLLIN};
-        int64_t            wait = begin_due(h), left;
+        struct curl_waitfd extra[] = {{.fd = interrupt_fd(), .events = CURL_WAIT_POLLIN},
+                                      {.fd = h->watched, .events = CURL_WAIT_POLLIN}};
+        int64_t            wait, left;
         int                ignored;
 
         curl_multi_perform(h->multi, &ignored);
         reap(h);
+        wait = begin_due(h);
         left = until - mono_ms();
-        if (h->ended != ended || !h->count || left <= 0)
+        if (h->ended != ended || (!h->count && timeout_ms < 0) || left <= 0)
             return h->count;
-        wait = wait < 0 || wait > 1000 ? 1000 : wait; /* an attempt that just failed may be due before that */
-        if (curl_multi_poll(h->multi, &signals, 1, (int)(wait < left ? wait : left), NULL))
+        wait = wait < 0 || wait > left ? left : wait;
+        if (curl_multi_poll(h->multi, extra, h->watched < 0 ? 1 : 2, wait < POLL_MAX_MS ? (int)wait : POLL_MAX_MS,
+                            NULL))
             abort(); /* out of memory, or misuse */
-        if (signals.revents && read(signals.fd, &drained, sizeof drained) > 0)
+        if ((extra[0].revents && read(extra[0].fd, &drained, sizeof drained) > 0) || extra[1].revents)
             return h->count;
     }
 }

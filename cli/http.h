@@ -101,8 +101,11 @@ void         http_forgive(struct http *h); /* the signals so far */
 /* Begins a call; t must stay where it is until done. */
 void http_start(struct http *h, struct transfer *t);
 
+/* From now on http_run also returns when this descriptor can be read; -1: none. */
+void http_watch(struct http *h, int fd);
+
 /* Goes on with all calls until at least one ended, timeout_ms passed (-1: never) or a signal came. Returns how many are
- * still under way, those that wait for their next attempt included. */
+ * still under way, those that wait for their next attempt included. Without any it waits as well, but not for ever. */
 int http_run(struct http *h, int64_t timeout_ms);
 
 /* Ends a call that is under way; done is not called, its file is removed. */

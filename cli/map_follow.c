@@ -170,6 +170,7 @@ void follow_resolve(struct run *run)
 
     if (!run->is_in_doubt)
         return;
+    http_forgive(c->http); /* a run that is to stop needs its group to hear of what is under way */
     if (!*c->state->group) {
         make_group(run);
         return;

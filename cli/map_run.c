@@ -2,7 +2,6 @@
 /* map_run.c - see the header: the loop over all slots, and why it ends. */
 #include "cli/map_run.h"
 
-#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,6 @@
 #define SWEEP_MS  100
 #define ROUND_MS  200
 #define NOTICE_MS 10000
-#define NAP_MS    20
 
 void run_stop(struct run *run, enum run_end how, bool is_abrupt, const char *fmt, ...)
 {
@@ -90,10 +88,9 @@ static void commit(struct run *run)
 {
     const struct run_config *c = run->config;
 
-    if (run->batch.count)
-        state_note_position(c->state, settled_position(run)); /* is written behind what the batch adds */
     if (batch_commit(&run->batch, run->why))
         run_stop(run, RUN_LOCAL, true, NULL);
+    state_note_position(c->state, settled_position(run)); /* is written with the next */
     if (c->joblog)
         fflush(c->joblog);
 }
@@ -132,8 +129,7 @@ static void go_round(struct run *run)
     follow_group(run);
     if (run->batch.count)
         wait = run->batch.since_ms + BATCH_MS - now;
-    if (!http_run(c->http, wait > 0 ? wait : 0) && run->busy)
-        poll(NULL, 0, NAP_MS); /* nothing but waiting for its time */
+    http_run(c->http, wait > 0 ? wait : 0);
     now = mono_ms();
     if (run->batch.count && (now - run->batch.since_ms >= BATCH_MS || run->batch.count == BATCH_MAX))
         commit(run);

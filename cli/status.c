@@ -2,31 +2,30 @@
 /* status.c - millrace status ID...: how jobs are at this moment. */
 #include "cli/jobs.h"
 
-static enum outcome run(struct cli *cli)
+static enum outcome show(struct cli *cli, const char *id)
 {
-    enum outcome worst = EXIT_OK;
+    json_t      *record;
+    enum outcome o = job_call(cli, "GET", id, "", &record);
 
-    for (int i = 0; i < cli->line.operand_count; i++) {
-        json_t      *record;
-        enum outcome o = job_get(cli, cli->line.operands[i], &record);
-
-        if (o == EXIT_INTERRUPTED)
-            return o;
-        if (o > worst)
-            worst = o;
-        if (record && cli->is_json)
-            print_json(record);
-        else if (record)
-            print_record(record);
-        json_decref(record);
+    if (o)
+        return o;
+    if (cli->is_json) {
+        print_json(record);
+    } else {
+        print_record(record);
+        if (cli->line.operand_count > 1)
+            putchar('\n');
     }
-    return worst;
+    json_decref(record);
+    return EXIT_OK;
 }
+
+static enum outcome run(struct cli *cli) { return for_each_operand(cli, 0, show); }
 
 const struct verb verb_status = {
     .name = "status",
     .operands = "ID...",
-    .summary = "Show the state of jobs",
+    .summary = "Show the records of jobs",
     .text = "The exit status says whether the jobs could be asked for, not how they are.\n",
     .operands_min = 1,
     .operands_max = -1,
