@@ -21,7 +21,7 @@ KIND = "hash"
 DAY = 86_400_000
 LEASE = 15_000
 KEPT_MAX = 1 << 20
-PRELUDES = ("lib", "rare", "group")
+PRELUDES = ("lib", "rare", "group", "set")
 CHECK = '{"method":"freivalds","probes":2,"bound":%s}'
 
 
