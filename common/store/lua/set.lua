@@ -170,7 +170,7 @@ sets = function()
         if not s[6] then
             remake(set)
         end
-        local born_us = tonumber(string.sub(set, 1, 8) .. string.sub(set, 10, 13), 16) * 1000
+        local born_us = (tonumber(string.sub(set, 1, 8) .. string.sub(set, 10, 13), 16) + 1) * 1000
         local position = string.format('%.0f', math.max(tonumber(s[1]) or 0, ARGV[1] - born_us) + 1)
         call('HINCRBY', key, state == 'cancelled' and 'cancelled-jobs' or state, 1)
         call('HSET', key, 'last', position)
