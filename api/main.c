@@ -59,7 +59,7 @@ static void on_outbox(void *ctx)
 }
 
 static const struct broker_events broker_events = {.publisher = on_publisher, .depths = on_depths};
-static const struct store_events  store_events = {NULL, on_ended, on_missed, on_outbox};
+static const struct store_events  store_events = {.ended = on_ended, .set = on_ended, .missed = on_missed, .outbox = on_outbox};
 
 /* ---- start ------------------------------------------------------------------------ */
 

@@ -22,13 +22,15 @@ void store_create(struct store *s, const struct msg *m, store_fn *fn, void *ctx)
     call_text(c, m->kind);
     call_int(c, m->created_ms);
     call_int(c, m->deadline_ms);
-    call_int(c, s->config.attempts_max);
-    if (*m->idempotency || *m->refs) {
+    call_int(c, attempts_of(s, m));
+    if (*m->idempotency || *m->refs || *m->group) {
         call_text(c, m->idempotency);
         call_text(c, m->digest);
     }
-    if (*m->refs)
+    if (*m->refs || *m->group)
         call_text(c, m->refs);
+    if (*m->group)
+        call_text(c, m->group);
     call_run(c);
 }
 

@@ -69,10 +69,9 @@ rare = function()
         end
         call('PERSIST', key)
         call('HINCRBY', 'count', 'accepted:' .. b.kind, 1)
-        call('ZADD', 'ix:' .. b.kind, score, id)
-        if b.parent or b.refs then
-            return ties().tie_again(id, b)
-        end
+        local is_tied = (b.parent or b.refs or b.group) and ties().tie_again(id, b)
+        place(id, b.kind, score, is_tied)
+        return is_tied
     end
 
     -- Puts a packed message into the outbox; the caller has written ob:ID.
