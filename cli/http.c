@@ -16,6 +16,7 @@
 #define BACKOFF_MAX_MS 3000
 #define POLL_MAX_MS 60000
 #define SPARES_MAX 64 /* handles kept for the next transfers */
+#define CONNECTIONS_KEPT 128L /* else libcurl keeps fewer the fewer calls there are, and closes and opens all the time */
 #define URL_BYTES_MAX 1024
 
 struct http {
@@ -255,6 +256,7 @@ enum outcome http_new(const struct http_config *config, struct http **out, struc
     }
     http_set_patience(h, config->patience_ms, config->notice, config->notice_ctx);
     h->watched = -1;
+    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_KEPT);
     *out = h;
     return EXIT_OK;
 }

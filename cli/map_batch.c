@@ -78,8 +78,12 @@ static struct ending ending_of(const struct batch_item *item, const char *output
 {
     const struct record *r = &item->record;
 
-    return (struct ending){.is_done = true, .started_ms = r->started_ms, .run_us = r->run_us, .worker = r->worker,
-                           .bytes = item->bytes, .output = output};
+    return (struct ending){.is_done = true,
+                           .started_ms = r->started_ms,
+                           .run_us = r->run_us,
+                           .worker = r->worker,
+                           .bytes = item->bytes,
+                           .output = output};
 }
 
 static void announce(struct batch *b, const struct batch_item *item)
@@ -134,31 +138,32 @@ enum err batch_commit(struct batch *b, struct fault *why)
 }
 
 /* Whether the output is there as the journal says, now or after its temporary was put in place. */
-static bool is_in_place(const struct state *st, size_t index, const struct ending *end)
+static bool is_in_place(const struct state *st, size_t index, const struct ending *end, bool is_dry)
 {
     struct buf  path = {0}, temporary = {0};
     struct stat found;
-    bool        is_there;
+    bool        is_there, is_ready;
 
     state_path_output(st, end->output, &path);
     batch_temporary(st, index, &temporary);
-    if (!stat(temporary.data, &found) && (uint64_t)found.st_size == end->bytes)
+    is_ready = !stat(temporary.data, &found) && (uint64_t)found.st_size == end->bytes;
+    if (is_ready && !is_dry)
         put_in_place(st, temporary.data, end->output);
-    is_there = !stat(path.data, &found) && (uint64_t)found.st_size == end->bytes;
+    is_there = (is_ready && is_dry) || (!stat(path.data, &found) && (uint64_t)found.st_size == end->bytes);
     buf_free(&path);
     buf_free(&temporary);
     return is_there;
 }
 
-void batch_recover(struct state *st, struct plan *p)
+void batch_recover(struct state *st, struct plan *p, bool is_dry)
 {
     struct buf    memory = {0};
     struct ending end;
 
     for (size_t i = 0; i < p->count; i++) {
-        if (p->files[i].state != PLAN_DONE)
+        if (p->files[i].state != PLAN_DONE || p->files[i].is_gone)
             continue;
-        if (!state_read_end(st, p, i, &memory, &end) || !is_in_place(st, i, &end))
+        if (!state_read_end(st, p, i, &memory, &end) || !is_in_place(st, i, &end, is_dry))
             state_note_again(st, p, i);
     }
     buf_free(&memory);

@@ -42,7 +42,7 @@ void batch_add(struct batch *b, size_t index, uint64_t bytes, const char *type, 
 enum err batch_commit(struct batch *b, struct fault *why) MUST_CHECK;
 
 /* After an earlier client's journal was read: files that it calls done have their output, of the size it had, or are
- * to be done again. Renames that were not made are. */
-void batch_recover(struct state *st, struct plan *p);
+ * to be done again. Renames that were not made are, unless is_dry. */
+void batch_recover(struct state *st, struct plan *p, bool is_dry);
 
 #endif

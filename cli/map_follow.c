@@ -11,11 +11,11 @@
 #include "cli/map_run_impl.h"
 #include "common/clock.h"
 
-#define PAGE           100
-#define WAIT_S         25
-#define SHORT_MS       1000 /* an empty answer that took less was no long poll: the group has ended */
-#define PAUSE_MS       500
-#define CANCEL_MS      5000
+#define PAGE 100
+#define WAIT_S 25
+#define SHORT_MS 1000 /* an empty answer that took less was no long poll: the group has ended */
+#define PAUSE_MS 500
+#define CANCEL_MS 5000
 #define ASK_ORPHANS_MS 1000
 
 /* ---- ends that come before the answer to their submit ---------------------------------- */

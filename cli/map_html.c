@@ -11,8 +11,8 @@
 static size_t sequence(const unsigned char *text)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t                len = *text < 0x80 ? 1 : *text < 0xc2 ? 0 : *text < 0xe0 ? 2 : *text < 0xf0 ? 3 : *text < 0xf5 ? 4 : 0;
-    uint32_t              value = len == 1 ? *text : *text & (0x7f >> len);
+    size_t   len = *text < 0x80 ? 1 : *text < 0xc2 ? 0 : *text < 0xe0 ? 2 : *text < 0xf0 ? 3 : *text < 0xf5 ? 4 : 0;
+    uint32_t value = len == 1 ? *text : *text & (0x7f >> len);
 
     for (size_t i = 1; i < len; i++) {
         if ((text[i] & 0xc0) != 0x80)
@@ -20,7 +20,7 @@ static size_t sequence(const unsigned char *text)
         value = value << 6 | (text[i] & 0x3f);
     }
     return len && (len == 1 || (value >= least[len] && value <= 0x10ffff && (value < 0xd800 || value > 0xdfff))) ? len
-                                                                                                              : 0;
+                                                                                                                 : 0;
 }
 
 void html_text(struct buf *out, const char *text)

@@ -70,8 +70,8 @@ static void split(char *text, struct journal_line *line)
     }
 }
 
-enum err journal_read(int fd, bool (*take)(void *ctx, const struct journal_line *line), void *ctx,
-                      uint64_t *good_bytes, struct fault *why)
+enum err journal_read(int fd, bool (*take)(void *ctx, const struct journal_line *line), void *ctx, uint64_t *good_bytes,
+                      struct fault *why)
 {
     int                 copy = dup(fd);
     FILE               *file = copy < 0 ? NULL : fdopen(copy, "r");

@@ -29,8 +29,8 @@ void journal_put(struct buf *out, const char *word, ...) __attribute__((sentinel
 
 /* Hands each whole line to take, in order, until one returns false. *good_bytes: up to where lines were whole and
  * taken. ERR_IO when the file cannot be read. */
-enum err journal_read(int fd, bool (*take)(void *ctx, const struct journal_line *line), void *ctx,
-                      uint64_t *good_bytes, struct fault *why) MUST_CHECK;
+enum err journal_read(int fd, bool (*take)(void *ctx, const struct journal_line *line), void *ctx, uint64_t *good_bytes,
+                      struct fault *why) MUST_CHECK;
 
 /* The one line that begins at `at`; text is its memory. False: it cannot be read. */
 bool journal_read_at(int fd, uint64_t at, struct buf *text, struct journal_line *line);

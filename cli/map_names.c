@@ -50,11 +50,18 @@ static size_t find_type(const char *type)
     return TYPES;
 }
 
-const char *names_extension(const char *type)
+const char *names_expected_type(const char *target)
 {
-    size_t row = find_type(type);
+    const char *format = strstr(target, "format=");
+    size_t      len = format ? strcspn(format += 7, "&") : 0;
 
-    return row < TYPES ? types[row].extensions[0] : NULL;
+    if (!strncmp(target, "hash", 4))
+        return "application/json";
+    for (size_t i = 0; !strncmp(target, "image", 5) && len && i < TYPES; i++)
+        for (const char *const *one = types[i].extensions; *one; one++)
+            if (strlen(*one) == len && !strncmp(*one, format, len))
+                return types[i].type;
+    return "";
 }
 
 /* Length up to the last dot of the last part; a dot that begins or ends it starts no extension. */

@@ -26,8 +26,8 @@ void names_assign(struct plan *p, size_t from);
  * type, parameters and all; one that is not known, or is application/octet-stream, leaves the name as it is. */
 void names_output(const char *name, const char *base, const char *type, struct buf *out);
 
-/* The content type's own extension ("jpg"), or NULL. */
-const char *names_extension(const char *type);
+/* The content type that the results of a target (KIND?QUERY) have, as far as it tells; "": as the file's. */
+const char *names_expected_type(const char *target);
 
 /* Whether a file of this name may be a picture. */
 bool names_is_image(const char *name);

@@ -8,20 +8,23 @@
 #include "cli/http.h"
 #include "common/buf.h"
 
-#define JOBS_DEFAULT     64
+#define JOBS_DEFAULT 64
 #define PATIENCE_DEFAULT 300
 
 enum { KIND, OPS, COMMAND, PARAM, JOBS, RETRIES, TIMEOUT, HALT, DRY_RUN, JOBLOG, RESUME, RESUME_FAILED };
 
 const struct option map_option_rows[] = {
-    [KIND] = {"kind", 'k', OPTION_TEXT, "KIND", "the kind of the jobs: image, hash ..", 0, 0, "image command hash spin"},
-    [OPS] = {"ops", 0, OPTION_TEXT, "OPS", "what is done to images (rotate:45,scale:0.5); says --kind image", 0, 0, NULL},
+    [KIND] = {"kind", 'k', OPTION_TEXT, "KIND", "the kind of the jobs: image, hash ..", 0, 0,
+              "image command hash spin"},
+    [OPS] = {"ops", 0, OPTION_TEXT, "OPS", "what is done to images (rotate:45,scale:0.5); says --kind image", 0, 0,
+             NULL},
     [COMMAND] = {"command", 'c', OPTION_TEXT, "NAME", "a command that the operator has listed; says --kind command", 0,
                  0, NULL},
     [PARAM] = {"param", 'p', OPTION_TEXT, "NAME=VALUE", "a parameter of the kind or command; may be repeated", 0, 0,
                NULL},
     [JOBS] = {"jobs", 'j', OPTION_COUNT, "N", "files under way at a time, at most (64)", 1, 4096, NULL},
-    [RETRIES] = {"retries", 0, OPTION_COUNT, "N", "how often the fleet tries a file whose fault may pass", 1, 100, NULL},
+    [RETRIES] = {"retries", 0, OPTION_COUNT, "N", "how often the fleet tries a file whose fault may pass", 1, 100,
+                 NULL},
     [TIMEOUT] = {"timeout", 0, OPTION_COUNT, "SECONDS", "of one attempt; it is killed after that", 1, 1000000000, NULL},
     [HALT] = {"halt", 0, OPTION_TEXT, "RULE", "give up after failures: soon,fail=N now,fail=N or ..,fail=P%", 0, 0,
               "never soon,fail=1 now,fail=1"},

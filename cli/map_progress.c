@@ -7,11 +7,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define BAR_EVERY_MS  200
+#define BAR_EVERY_MS 200
 #define LINE_EVERY_MS 10000
 #define MARK_EVERY_MS 1000
 #define BAR_WIDTH_MAX 40
-#define TEXT_WIDTH    56 /* behind the bar */
+#define TEXT_WIDTH 56 /* behind the bar */
 
 void progress_init(struct progress *p, bool is_terminal, size_t all, size_t done, size_t failed, int64_t now)
 {

@@ -10,8 +10,8 @@ static const struct {
     const char       *name;
     enum record_state state;
 } states[] = {
-    {"pending", RECORD_LIVE},     {"in-progress", RECORD_LIVE},      {"retrying", RECORD_LIVE},
-    {"completed", RECORD_COMPLETED}, {"failed", RECORD_FAILED},      {"cancelled", RECORD_CANCELLED},
+    {"pending", RECORD_LIVE},        {"in-progress", RECORD_LIVE}, {"retrying", RECORD_LIVE},
+    {"completed", RECORD_COMPLETED}, {"failed", RECORD_FAILED},    {"cancelled", RECORD_CANCELLED},
     {"expired", RECORD_GONE},
 };
 
@@ -27,8 +27,9 @@ int64_t record_time_ms(const char *text)
     struct tm tm = {0};
     int       ms = 0, end = 0;
 
-    if (!text || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
-                        &tm.tm_min, &tm.tm_sec, &ms, &end) != 7 ||
+    if (!text ||
+        sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
+               &tm.tm_sec, &ms, &end) != 7 ||
         !end)
         return 0;
     tm.tm_year -= 1900;

@@ -9,12 +9,12 @@
 #define RECORD_ID_BYTES 40
 
 enum record_state {
-    RECORD_LIVE,      /* it waits or runs */
+    RECORD_LIVE, /* it waits or runs */
     RECORD_COMPLETED,
     RECORD_FAILED,
     RECORD_CANCELLED,
-    RECORD_GONE,      /* expired: nothing is known of it any more */
-    RECORD_NONE,      /* this is no record */
+    RECORD_GONE, /* expired: nothing is known of it any more */
+    RECORD_NONE, /* this is no record */
 };
 
 struct record {
@@ -22,7 +22,7 @@ struct record {
     enum record_state state;
     int64_t           started_ms; /* wall; 0: it never ran */
     int64_t           run_us;
-    char              worker[96]; /* "" unless it ran */
+    char              worker[96];            /* "" unless it ran */
     char              code[32], detail[256]; /* of a failure */
 };
 

@@ -15,8 +15,8 @@
 #include "common/clock.h"
 
 #define FAILURES_MAX 1000
-#define NAME         "report.html"
-#define OTHER_NAME   "millrace-report.html" /* where an output is called so already */
+#define NAME "report.html"
+#define OTHER_NAME "millrace-report.html" /* where an output is called so already */
 
 struct report {
     const struct report_config *config;
@@ -35,7 +35,8 @@ static const char style[] =
     ".band{fill:#3d8b5f}.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(22em,1fr));gap:1em}"
     "figure{margin:0}figure img{max-width:48%;max-height:10em;vertical-align:top}"
     "figcaption{font-size:12px;overflow-wrap:anywhere}.bad{color:#a3261b}"
-    "@media(prefers-color-scheme:dark){body{background:#141a17;color:#dfe8e2}svg text{fill:#dfe8e2}.bad{color:#ff8d80}}";
+    "@media(prefers-color-scheme:dark){body{background:#141a17;color:#dfe8e2}svg "
+    "text{fill:#dfe8e2}.bad{color:#ff8d80}}";
 
 static bool ending_of(struct report *r, size_t index, struct ending *end)
 {

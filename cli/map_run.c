@@ -11,9 +11,9 @@
 #include "cli/map_run_impl.h"
 #include "common/clock.h"
 
-#define BATCH_MS  50  /* the first of a batch waits no longer */
-#define SWEEP_MS  100
-#define ROUND_MS  200
+#define BATCH_MS 50 /* the first of a batch waits no longer */
+#define SWEEP_MS 100
+#define ROUND_MS 200
 #define NOTICE_MS 10000
 
 void run_stop(struct run *run, enum run_end how, bool is_abrupt, const char *fmt, ...)

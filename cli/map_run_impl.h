@@ -75,8 +75,8 @@ void run_stop(struct run *run, enum run_end how, bool is_abrupt, const char *fmt
 void run_ended(void *ctx, size_t index, const struct ending *end); /* a file: counted, logged */
 
 /* map_slot.c */
-void         slot_begin(struct run *run, size_t index);       /* takes a free one */
-void         slot_sweep(struct slot *slot, int64_t now);      /* does what is due */
+void         slot_begin(struct run *run, size_t index);  /* takes a free one */
+void         slot_sweep(struct slot *slot, int64_t now); /* does what is due */
 void         slot_end(struct slot *slot, const struct record *record, uint64_t position);
 void         slot_leave(struct slot *slot); /* free again, whatever it was at; its file is still to be done */
 struct slot *slot_of_job(const struct run *run, const char *id); /* NULL: none */
@@ -85,7 +85,7 @@ struct slot *slot_of_job(const struct run *run, const char *id); /* NULL: none *
 void follow_group(struct run *run);   /* asks for the next ends, if it is time */
 void follow_resolve(struct run *run); /* where the group is in doubt, or there is none: finds out, or makes one */
 bool follow_claim(struct run *run, const char *id, struct record *record, uint64_t *position); /* an early end */
-void follow_close(struct run *run);   /* nothing more will come */
+void follow_close(struct run *run); /* nothing more will come */
 void follow_cancel(struct run *run);
 void follow_free(struct run *run);
 

@@ -8,10 +8,10 @@
 #include "cli/map_run_impl.h"
 #include "common/clock.h"
 
-#define ASK_FIRST_MS  60000 /* a job that was not heard of for so long is asked for, in case its end was lost */
-#define ASK_MAX_MS    600000
-#define TRIES_MAX     8
-#define TRY_MAX_MS    10000
+#define ASK_FIRST_MS 60000 /* a job that was not heard of for so long is asked for, in case its end was lost */
+#define ASK_MAX_MS 600000
+#define TRIES_MAX 8
+#define TRY_MAX_MS 10000
 #define LOST_SENTENCE "the job was lost by the fleet %u times"
 
 static void submit(struct slot *slot);
@@ -101,8 +101,11 @@ void slot_begin(struct run *run, size_t index)
 static void fail(struct slot *slot, const char *code, const char *detail)
 {
     struct run   *run = slot->run;
-    struct ending end = {.started_ms = slot->record.started_ms, .run_us = slot->record.run_us,
-                         .worker = slot->record.worker, .code = code, .detail = detail};
+    struct ending end = {.started_ms = slot->record.started_ms,
+                         .run_us = slot->record.run_us,
+                         .worker = slot->record.worker,
+                         .code = code,
+                         .detail = detail};
 
     state_note_end(run->config->state, run->config->plan, slot->index, &end);
     run_ended(run, slot->index, &end);

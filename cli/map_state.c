@@ -30,7 +30,7 @@
 
 #include "cli/map_journal.h"
 
-#define MAGIC   "millrace-map"
+#define MAGIC "millrace-map"
 #define VERSION "1"
 
 /* ---- paths -------------------------------------------------------------------- */

@@ -18,12 +18,12 @@
 #include "common/err.h"
 
 #define STATE_FOLDER ".millrace"
-#define GROUP_BYTES  64
+#define GROUP_BYTES 64
 
 struct state {
-    char      *output;  /* owned: absolute path */
-    char      *dataset; /* owned: absolute path; NULL: there is no run yet */
-    char      *target;  /* owned: what each file is posted to: "image?ops=rotate%3A45" */
+    char      *output;             /* owned: absolute path */
+    char      *dataset;            /* owned: absolute path; NULL: there is no run yet */
+    char      *target;             /* owned: what each file is posted to: "image?ops=rotate%3A45" */
     char       group[GROUP_BYTES]; /* of the jobs; "": none yet */
     uint64_t   position;           /* in the group's ends: all before it are in the journal */
     int        lock_fd, journal_fd;
@@ -35,11 +35,11 @@ struct state {
 /* How a file ended. */
 struct ending {
     bool        is_done;
-    int64_t     started_ms;   /* wall time; 0: it never ran */
-    int64_t     run_us;       /* CPU time as the fleet counts it */
-    const char *worker;       /* "" unless it ran */
-    uint64_t    bytes;        /* done: of the output */
-    const char *output;       /* done: its name, relative to the output folder */
+    int64_t     started_ms;    /* wall time; 0: it never ran */
+    int64_t     run_us;        /* CPU time as the fleet counts it */
+    const char *worker;        /* "" unless it ran */
+    uint64_t    bytes;         /* done: of the output */
+    const char *output;        /* done: its name, relative to the output folder */
     const char *code, *detail; /* failed: why */
 };
 
@@ -55,10 +55,10 @@ void state_empty_temporaries(const struct state *st);
 enum err state_begin(struct state *st, const char *dataset, const char *target, const struct plan *p,
                      struct fault *why) MUST_CHECK;
 
-void state_note_session(struct state *st, int64_t wall); /* a client begins, or goes on */
+void state_note_session(struct state *st, int64_t wall);                    /* a client begins, or goes on */
 void state_note_file(struct state *st, const struct plan *p, size_t index); /* new or changed: to be done */
 void state_note_again(struct state *st, struct plan *p, size_t index);      /* its last job does not count any more */
-void state_note_group(struct state *st, const char *group); /* a new one, with a position of 0 */
+void state_note_group(struct state *st, const char *group);                 /* a new one, with a position of 0 */
 void state_note_position(struct state *st, uint64_t position);
 void state_note_end(struct state *st, struct plan *p, size_t index, const struct ending *end);
 

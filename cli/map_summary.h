@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* map_summary.h - what came of a run, in numbers and by name; read from the journal, so that it holds across resumes. */
+/* map_summary.h - what came of a run, in numbers and by name; read from the journal, so that it holds across resumes.
+ */
 #ifndef MILLRACE_CLI_MAP_SUMMARY_H
 #define MILLRACE_CLI_MAP_SUMMARY_H
 
@@ -8,9 +9,9 @@
 
 struct summary {
     struct plan_counts files;
-    size_t             ended;   /* in this session */
-    double             wall_s;  /* of this session */
-    double             cpu_s;   /* that its files took on the fleet */
+    size_t             ended;    /* in this session */
+    double             wall_s;   /* of this session */
+    double             cpu_s;    /* that its files took on the fleet */
     double             speed_up; /* cpu_s / wall_s: over one core that does one file after the other; 0: nothing ran */
     uint64_t           bytes_in, bytes_out; /* of its files */
 };

@@ -14,9 +14,9 @@
 #include "cli/map_record.h"
 #include "common/clock.h"
 
-#define TARGET      "/jobs/image?ops=thumbnail:160&format=jpeg&quality=75&strip=1"
+#define TARGET "/jobs/image?ops=thumbnail:160&format=jpeg&quality=75&strip=1"
 #define DEADLINE_MS 20000 /* for all of them */
-#define IMAGE_MAX   49152
+#define IMAGE_MAX 49152
 
 struct making {
     struct transfer transfer;

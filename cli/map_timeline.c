@@ -8,7 +8,7 @@
 
 #include "cli/map_html.h"
 
-#define ROW_HEIGHT  34
+#define ROW_HEIGHT 34
 #define BAND_HEIGHT 24.0
 #define LABEL_WIDTH 190
 
@@ -85,8 +85,9 @@ void timeline_draw(const struct timeline *t, struct buf *out)
         draw_band(&t->rows[i], most, y, out);
         buf_text(out, "\n");
     }
-    buf_printf(out, "<text class=\"small\" x=\"%d\" y=\"%zu\">0 s</text><text class=\"small\" text-anchor=\"end\" "
-                    "x=\"%d\" y=\"%zu\">",
+    buf_printf(out,
+               "<text class=\"small\" x=\"%d\" y=\"%zu\">0 s</text><text class=\"small\" text-anchor=\"end\" "
+               "x=\"%d\" y=\"%zu\">",
                LABEL_WIDTH, t->count * ROW_HEIGHT + 16, LABEL_WIDTH + TIMELINE_COLUMNS, t->count * ROW_HEIGHT + 16);
     html_seconds(out, (double)(t->to_ms - t->from_ms) / 1e3);
     buf_text(out, "</text></svg>\n");

@@ -13,7 +13,7 @@
 #include "common/buf.h"
 
 #define TIMELINE_COLUMNS 600
-#define TIMELINE_ROWS    64 /* workers beyond share the last row */
+#define TIMELINE_ROWS 64 /* workers beyond share the last row */
 
 struct timeline {
     int64_t from_ms, to_ms; /* wall */
@@ -22,7 +22,7 @@ struct timeline {
         size_t files;
         double busy_s;
         float  running[TIMELINE_COLUMNS]; /* jobs, on average over the column */
-    } *rows;                              /* owned */
+    } * rows;                             /* owned */
     size_t count;
 };
 

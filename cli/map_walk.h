@@ -18,7 +18,8 @@ struct walk_left_out {
 
 /* Adds the files to p, which is empty, and sorts it. ERR_IO when a folder cannot be read: a plan that misses files is
  * none. */
-enum err walk_dataset(const char *dataset, struct plan *p, struct walk_left_out *left_out, struct fault *why) MUST_CHECK;
+enum err walk_dataset(const char *dataset, struct plan *p, struct walk_left_out *left_out,
+                      struct fault *why) MUST_CHECK;
 
 /* The absolute paths of both folders, owned, without links. output need not be there. ERR_PARAM where one lies in the
  * other: a run would take its own results for inputs. */
