@@ -282,6 +282,9 @@ void http_start(struct http *h, struct transfer *t)
 {
     struct exchange *x = xcalloc(1, sizeof *x);
 
+    t->received = t->sent = 0; /* a transfer may be made again */
+    t->status = 0;
+    t->reason[0] = '\0';
     x->t = t;
     x->into_fd = -1;
     x->easy = take_handle(h);
