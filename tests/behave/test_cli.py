@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -15,7 +16,7 @@ import numpy
 import pytest
 from cli import AWAY, INTERRUPTED, JOB, LOCAL, PROGRAM, REFUSED, USAGE, Client, environment
 from fleet.folder import free_port
-from harness import Fleet, eventually
+from harness import REPOSITORY, Fleet, eventually
 
 UNKNOWN = "01934f00-0000-7000-8000-000000000000"
 KEY = "correct-horse-battery"
@@ -29,7 +30,7 @@ def fleet(_shared_servers, tmp_path_factory):
     fleet = Fleet(_shared_servers, folder)
     keys = folder / "keys"
     keys.write_text(f"tests:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
-    fleet.start_gateway()
+    fleet.start_gateway(MILLRACE_URL="http://127.0.0.1:8080")  # the client's settings may be in anyone's environment
     fleet.start_gateway(wait=False, MILLRACE_API_KEY_FILE=keys)
     fleet.start_worker(MILLRACE_SLOTS=2)
     yield fleet
@@ -356,39 +357,42 @@ def has_connection(pid):
 # ---- what is printed from the tables ----------------------------------------------------
 
 
+def printed(*words):
+    return subprocess.run([PROGRAM, *words], env=environment(), capture_output=True, text=True, check=True).stdout
+
+
 def listed_verbs():
-    shown = subprocess.run([PROGRAM, "help"], capture_output=True, text=True, check=True).stdout
-    return [line.split()[0] for line in shown.split("\n\n")[2].splitlines()]
+    return [line.split()[0] for line in printed("help").split("\n\n")[2].splitlines()]
 
 
 def test_help_man_and_completions_know_every_verb():
-    pages = [subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=True).stdout
-             for words in (("man",), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"))]
+    pages = [printed(*words) for words in (("man",), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"))]
     assert {"submit", "status", "wait", "result", "cancel", "retry", "ls", "stats", "workers", "dead", "audit", "top",
             "matmul", "hash", "completion", "help", "version"} <= set(listed_verbs())
     for verb in listed_verbs():
         assert all(verb in page for page in pages), verb
-        helped = subprocess.run([PROGRAM, verb, "--help"], capture_output=True, text=True, check=True).stdout
-        assert helped.startswith(f"usage: millrace {verb}") and "--url" in helped
-        assert helped == subprocess.run([PROGRAM, "help", verb], capture_output=True, text=True, check=True).stdout
+        helped = printed(verb, "--help")
+        assert helped.startswith(f"usage: millrace {verb}") and "--url" in helped and helped == printed("help", verb)
 
 
-def test_every_exit_status_is_in_the_help_and_in_the_manual():
-    for words in (("--help",), ("man",)):
-        page = subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=True).stdout
-        for status in (0, 1, 2, 3, 4, 5, 130):
-            assert f"\n{status}\n" in page or f" {status}  " in page
+def test_every_exit_status_is_in_the_help_the_manual_and_the_docs():
+    with open(os.path.join(REPOSITORY, "cli", "exits.def"), encoding="utf-8") as file:
+        rows = re.findall(r'^EXIT\(\w+, +(\d+), +"(.*)"\)$', file.read(), re.MULTILINE)
+    assert {int(status) for status, _ in rows} == {0, JOB, USAGE, REFUSED, AWAY, LOCAL, INTERRUPTED}
+    with open(os.path.join(REPOSITORY, "docs", "client.md"), encoding="utf-8") as file:
+        pages = [printed("--help"), printed("man").replace("\\-", "-"), file.read()]
+    for status, sentence in rows:
+        assert all(re.search(rf"\b{status}\b.{{0,9}}{re.escape(sentence)}", page, re.DOTALL) for page in pages), sentence
 
 
 def test_the_version_is_told():
     for words in (("version",), ("--version",), ("stats", "--version")):
-        told = subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=True).stdout
-        assert told.startswith("millrace ")
+        assert printed(*words).startswith("millrace ")
 
 
 @pytest.mark.skipif(not shutil.which("man"), reason="needs man")
 def test_the_manual_page_is_one(tmp_path):
-    (tmp_path / "millrace.1").write_bytes(subprocess.run([PROGRAM, "man"], capture_output=True, check=True).stdout)
+    (tmp_path / "millrace.1").write_text(printed("man"))
     shown = subprocess.run(["man", "--warnings", "-l", tmp_path / "millrace.1"], capture_output=True, text=True,
                            env={**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "100"})
     assert shown.returncode == 0 and shown.stderr == ""
@@ -416,9 +420,25 @@ def test_bash_completes_verbs_options_and_words(tmp_path):
     assert set(complete_in_bash("millrace help ")) == set(listed_verbs())
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_the_other_shells_read_their_scripts(shell, tmp_path):
-    if not shutil.which(shell):
-        pytest.skip(f"needs {shell}")
-    (tmp_path / "script").write_bytes(subprocess.run([PROGRAM, "completion", shell], capture_output=True, check=True).stdout)
-    subprocess.run([shell, "-n", tmp_path / "script"], check=True)
+@pytest.mark.skipif(not shutil.which("fish"), reason="needs fish")
+def test_fish_completes_them_too(tmp_path):
+    (tmp_path / "script").write_text(printed("completion", "fish"))
+
+    def complete(line):
+        offered = subprocess.run(["fish", "-c", f"source {tmp_path}/script; complete -C '{line}'"], capture_output=True,
+                                 text=True, check=True, env={**os.environ, "HOME": str(tmp_path)}).stdout
+        return [each.split("\t")[0] for each in offered.splitlines()]
+
+    assert sorted(complete("millrace st")) == ["stats", "status"]
+    assert complete("millrace matmul --out") == ["--output"]
+    assert complete("millrace dead r") == ["replay"]
+    assert "--patience" in complete("millrace hash --pat")
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="needs zsh")
+def test_zsh_reads_its_script(tmp_path):
+    (tmp_path / "_millrace").write_text(printed("completion", "zsh"))
+    loaded = subprocess.run(["zsh", "-fc", f"fpath=({tmp_path} $fpath); autoload -U compinit; compinit -D -u; "
+                             "echo $_comps[millrace]; autoload +X _millrace && echo loaded"],
+                            capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == ["_millrace", "loaded"] and not loaded.stderr

@@ -9,15 +9,11 @@ import json
 import os
 import socket
 import struct
-import sys
 import threading
 import time
 
 import pytest
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-
-from cli import AWAY, JOB, LOCAL, PROGRAM, REFUSED, Client  # noqa: E402
+from cli import AWAY, JOB, LOCAL, PROGRAM, REFUSED, Client
 
 PROBLEM = "application/problem+json"
 
