@@ -118,7 +118,8 @@ static bool set_file(struct exchange *x)
     curl_easy_setopt(x->easy, CURLOPT_SEEKFUNCTION, on_seek);
     curl_easy_setopt(x->easy, CURLOPT_SEEKDATA, f);
     curl_easy_setopt(x->easy, CURLOPT_INFILESIZE_LARGE, f->size);
-    curl_easy_setopt(x->easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
+    if (f->size < 0 || f->size > BUFFER_BYTES) /* else libcurl's own is enough */
+        curl_easy_setopt(x->easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
     return true;
 }
 

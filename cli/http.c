@@ -39,15 +39,17 @@ struct http {
 
 void transfer_init(struct transfer *t, const char *method, const char *path, ...)
 {
-    char    text[4096];
-    va_list args;
+    va_list args, again;
+    int     len;
 
     *t = (struct transfer){.method = method, .into_fd = -1};
     va_start(args, path);
-    vsnprintf(text, sizeof text, path, args);
+    va_copy(again, args);
+    len = vsnprintf(NULL, 0, path, args);
+    vsnprintf(buf_reserve(&t->path, (size_t)len + 1), (size_t)len + 1, path, again);
+    t->path.len = (size_t)len;
+    va_end(again);
     va_end(args);
-    buf_append(&t->path, text, strlen(text) + 1);
-    t->path.len--;
 }
 
 void transfer_free(struct transfer *t)
@@ -291,6 +293,9 @@ void http_start(struct http *h, struct transfer *t)
 {
     struct exchange *x = xcalloc(1, sizeof *x);
 
+    t->received = t->sent = 0; /* a transfer may be made again */
+    t->status = 0;
+    t->reason[0] = '\0';
     x->t = t;
     x->into_fd = -1;
     x->easy = take_handle(h);

@@ -31,9 +31,10 @@ struct top {
     struct transfer call;
     struct termios  before; /* valid while has_keys */
     bool            has_keys;
-    json_t         *stats;             /* the last answer; NULL before the first */
-    int64_t         stats_ms;          /* mono: when it came */
-    double          in_rate, out_rate; /* jobs per second accepted and ended, between the last two answers */
+    char            trouble[REASON_BYTES]; /* of the last call that ended; "" */
+    json_t         *stats;                 /* the last answer; NULL before the first */
+    int64_t         stats_ms;              /* mono: when it came */
+    double          in_rate, out_rate;     /* jobs per second accepted and ended, between the last two answers */
 };
 
 /* ---- the terminal ------------------------------------------------------------ */
@@ -87,12 +88,13 @@ static bool read_keys(struct top *top)
 
 static void view_head(const struct top *top, struct buf *out)
 {
-    char now[WALL_TEXT_BYTES];
+    const char *trouble = *top->call.reason ? top->call.reason : top->trouble;
+    char        now[WALL_TEXT_BYTES];
 
     wall_format(wall_ms(), now);
     buf_printf(out, "%s   %.19sZ   q quits\n", http_url(top->cli->http), now);
-    if (top->call.exchange && *top->call.reason)
-        buf_printf(out, "%s; trying again\n", top->call.reason);
+    if (*trouble)
+        buf_printf(out, "%s; trying again\n", trouble);
     else
         buf_printf(out, "%.1f jobs/s accepted, %.1f jobs/s ended\n", top->in_rate, top->out_rate);
     buf_text(out, "\n");
@@ -172,6 +174,7 @@ static enum outcome take_answer(struct top *top)
 {
     json_t *fresh = NULL;
 
+    memcpy(top->trouble, top->call.reason, sizeof top->trouble);
     if (top->call.outcome == EXIT_OK)
         fresh = json_loadb(top->call.answer.data, top->call.answer.len, 0, NULL);
     if (fresh)
