@@ -212,7 +212,7 @@ def test_an_executor_killed_in_the_middle_of_a_job_is_a_loss_and_the_job_complet
     record = completed(fleet, job)
     assert record["losses"] == 1 and record["attempt"] == 2
     assert pid_of(worker, EXEC) == main
-    assert worker.log().count("executor-died") == 1
+    assert worker.log().count("] executor-died ") == 1
 
 
 def test_the_end_of_one_program_does_not_disturb_a_job_of_another(fleet):
