@@ -251,7 +251,7 @@ int main(int argc, char **argv)
         die("start", why.detail);
     greet(&x);
     warm_up(&x);
-    if (jail_enter(EXECUTOR_FD, x.hello.memory_max, &why))
+    if (jail_enter(EXECUTOR_FD, x.hello.memory_max, JAIL_HAS_THREADS, &why))
         die("jail", why.detail);
     serve(&x);
 }
