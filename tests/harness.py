@@ -267,6 +267,7 @@ class Fleet:
         self.servers = servers
         self.gateways, self.workers = [], []
         self.blob_dir = os.path.join(str(folder), "blobs")  # of all of them, unless env says otherwise
+        self.build = BUILD  # where its programs are
         self._folder = str(folder)
         self._env = env
         self._started = 0
@@ -299,7 +300,7 @@ class Fleet:
         shared = {"MILLRACE_AMQP_URL": self.servers.amqp_url, "MILLRACE_REDIS_URL": self.servers.redis_url,
                   "MILLRACE_BLOB_DIR": self.blob_dir}
         settings = {key: str(value) for key, value in {**shared, **self._env, **env}.items()}
-        return Program(name, [os.path.join(BUILD, binary), *arguments], {**kept, **settings},
+        return Program(name, [os.path.join(self.build, binary), *arguments], {**kept, **settings},
                        os.path.join(self._folder, f"{name}.log"))
 
     def stop(self):
