@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <stdlib.h>
+#include <time.h>
 #include <vips/vips.h>
 
 #include <vips/vector.h> /* needs the former */
@@ -43,8 +44,10 @@ static void block_others(void)
 
 enum err image_prepare(int threads, struct fault *why)
 {
-    mallopt(M_ARENA_MAX, 1);           /* a further one for a thread would look into /proc when it shrinks */
-    setenv("LC_ALL", "C", 1);          /* no translations, which are read late */
+    mallopt(M_ARENA_MAX, 1);  /* a further one for a thread would look into /proc when it shrinks */
+    setenv("LC_ALL", "C", 1); /* no translations, which are read late */
+    setenv("TZ", "UTC0", 1);  /* no time zone, which is read late */
+    tzset();
     setenv("VIPSHOME", "/nowhere", 1); /* no plugins: formats that are not used here */
     g_log_set_default_handler(ignore, NULL);
     g_log_set_writer_func(ignore_fields, NULL, NULL);

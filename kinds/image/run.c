@@ -37,7 +37,7 @@ enum err pipeline_refuse(struct pipeline *p)
     take_words(words, sizeof words);
     if (strstr(words, "out of memory") || strstr(words, "nsufficient memory"))
         return fault_set(&p->task->why, ERR_MEMORY, "no memory for this image: %s", words);
-    return fault_set(&p->task->why, ERR_BODY, UNREADABLE "%s", words);
+    return fault_set(&p->task->why, ERR_BODY, UNREADABLE "%s", *words ? words : "it is damaged or cut short");
 }
 
 enum err pipeline_step(struct pipeline *p, int rc)
