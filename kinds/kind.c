@@ -168,15 +168,18 @@ void args_to_json(const struct kind_spec *kind, const struct args *args, struct 
 {
     const struct param *p;
     const char         *before = "{";
+    char               *number;
 
     for (int i = 0; (p = kind_param(kind, i)); i++) {
         if (isnan(args->real[i]))
             continue;
-        buf_printf(out, "%s\"%s\":", before, p->name);
-        if (p->type == PARAM_INT)
-            buf_printf(out, "%lld", (long long)args->integer[i]);
-        else
-            out->len += numtext_print(args->real[i], buf_reserve(out, NUMTEXT_BYTES));
+        buf_text(out, before);
+        buf_text(out, "\"");
+        buf_text(out, p->name);
+        buf_text(out, "\":");
+        number = buf_reserve(out, NUMTEXT_BYTES);
+        out->len +=
+            p->type == PARAM_INT ? numtext_print_int(args->integer[i], number) : numtext_print(args->real[i], number);
         before = ",";
     }
     buf_text(out, *before == '{' ? "{}" : "}");
