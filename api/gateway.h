@@ -55,6 +55,7 @@ extern const struct handler blob_list_handler;                                  
 extern const struct handler job_get_handler, job_cancel_handler, job_retry_handler;          /* jobs.c */
 extern const struct handler group_post_handler, group_get_handler, group_ends_handler;       /* groups.c */
 extern const struct handler group_close_handler, group_delete_handler;                       /* groups.c */
+extern const struct handler job_list_handler;                                                /* list.c */
 extern const struct handler result_handler;                                                  /* result.c */
 extern const struct handler pull_handler;                                                    /* pull.c */
 extern const struct handler stats_handler, metrics_handler, healthz_handler, readyz_handler; /* stats.c */

@@ -271,6 +271,14 @@ static bool read_ends(const redisReply *r, struct reply_parts *out)
     return r->elements % 2 && out->reply.position >= 0 && read_set_state(r, &out->set) && read_records(r, 3, out);
 }
 
+static bool read_list(const redisReply *r, struct reply_parts *out)
+{
+    out->reply.has_more = integer_at(r, 1) == 1;
+    out->reply.position = count_at(r, 2);
+    out->reply.last_id = text_at(r, 3);
+    return out->reply.last_id && r->elements % 2 == 0 && read_records(r, 4, out);
+}
+
 /* What stands behind the word of an array answer. */
 static bool read_rest(const struct call *c, const redisReply *r, struct reply_parts *out)
 {
@@ -317,6 +325,11 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
         return read_set(r, out);
     case SCRIPT_set_ends:
         return read_ends(r, out);
+    case SCRIPT_list:
+        return read_list(r, out);
+    case SCRIPT_overdue:
+        reply->has_more = integer_at(r, 1) == 1;
+        return true;
     default:
         return read_job(c->subject, r, out);
     }
