@@ -55,6 +55,7 @@ extern const struct handler blob_list_handler;                                  
 extern const struct handler job_get_handler, job_cancel_handler, job_retry_handler;          /* jobs.c */
 extern const struct handler group_post_handler, group_get_handler, group_ends_handler;       /* groups.c */
 extern const struct handler group_close_handler, group_delete_handler;                       /* groups.c */
+extern const struct handler job_list_handler;                                                /* list.c */
 extern const struct handler result_handler;                                                  /* result.c */
 extern const struct handler pull_handler;                                                    /* pull.c */
 extern const struct handler stats_handler, metrics_handler, healthz_handler, readyz_handler; /* stats.c */
@@ -79,7 +80,8 @@ void        answer_no_job(struct request *r, const char *id);
  * called with a reply that is OK, or answer_gone. To be started from a handler's end, with longpoll_gone as its gone.
  */
 struct longpoll {
-    int linger_ms; /* after an event: more may be about to come */
+    int  linger_ms;    /* after an event: more may be about to come */
+    bool wants_result; /* of a job that has completed */
     void (*ask)(struct request *r, const char *id, bool watch, store_fn *fn, void *ctx);
     bool (*is_over)(const struct store_reply *reply);
     void (*answer)(struct request *r, const struct store_reply *reply);
@@ -88,9 +90,10 @@ struct longpoll {
 void              longpoll_start(struct request *r, const char *id, const struct longpoll *poll);
 void              longpoll_gone(struct request *r);
 struct longpolls *longpolls_new(struct gateway *gw);
-void              longpolls_free(struct longpolls *set);                  /* accepts NULL */
-void              longpolls_ended(struct longpolls *set, const char *id); /* the event; NULL: everyone looks again */
-void              longpolls_finish(struct longpolls *set);                /* the gateway stops: all are answered */
+void              longpolls_free(struct longpolls *set);   /* accepts NULL */
+void              longpolls_finish(struct longpolls *set); /* the gateway stops: all are answered */
+/* Something happened: the job has ended, with this reply; NULL: who waits has to ask. id NULL: everyone looks again. */
+void longpolls_ended(struct longpolls *set, const char *id, const struct store_reply *reply);
 
 /* relay.c */
 struct relay *relay_new(struct gateway *gw);

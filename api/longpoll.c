@@ -2,8 +2,9 @@
 /* longpoll.c - calls about one job or group that may wait for its end, or for that of a member (?wait=S).
  *
  * The store is asked and, where the call may wait, told in the same script to
- * watch; it then names what is watched to every gateway when something happened. A tree by
- * id finds who waits for it here; several may wait for one id. The event is told
+ * watch; it then tells every gateway of what is watched when something happened,
+ * with the record of a job that ended: the call is answered by that, or asks again. A tree
+ * by id finds who waits for it here; several may wait for one id. The event is told
  * on another connection than the answer, and may overtake it: so a call is in
  * the tree before it asks, and asks again when something happened meanwhile.
  */
@@ -109,8 +110,15 @@ static void ask(struct waiter *w);
 
 static void on_linger(uv_timer_t *timer) { ask(timer->data); }
 
-/* Something happened, or the time is over: asks again, for the last time if is_last. */
-static void wake(struct waiter *w, bool is_last)
+/* Whether the reply has all that the call asks for. */
+static bool is_enough(const struct waiter *w, const struct store_reply *reply)
+{
+    return !w->poll->wants_result || reply->record->state != JOB_COMPLETED || reply->data ||
+           *reply->record->result_blob;
+}
+
+/* Something happened, or the time is over: is answered by the reply, or asks again, for the last time if is_last. */
+static void wake(struct waiter *w, const struct store_reply *reply, bool is_last)
 {
     if (is_last)
         w->until_ms = 0;
@@ -120,17 +128,19 @@ static void wake(struct waiter *w, bool is_last)
     }
     uv_timer_stop(&w->timer);
     count(w->set, -1);
-    if (w->poll->linger_ms && !is_last)
+    if (reply && is_enough(w, reply))
+        w->poll->answer(w->request, reply);
+    else if (w->poll->linger_ms && !is_last)
         uv_timer_start(&w->timer, on_linger, (uint64_t)w->poll->linger_ms, 0);
     else
         ask(w);
 }
 
-static void wake_list(struct waiter *w, bool is_last)
+static void wake_list(struct waiter *w, const struct store_reply *reply, bool is_last)
 {
     for (struct waiter *next; w; w = next) {
         next = w->same;
-        wake(w, is_last);
+        wake(w, reply, is_last);
     }
 }
 
@@ -147,13 +157,13 @@ static void wake_all(struct longpolls *set, bool is_last)
         last->same = all;
         all = first;
     }
-    wake_list(all, is_last);
+    wake_list(all, NULL, is_last);
 }
 
-void longpolls_ended(struct longpolls *set, const char *id)
+void longpolls_ended(struct longpolls *set, const char *id, const struct store_reply *reply)
 {
     if (id)
-        wake_list(take(set, id), false);
+        wake_list(take(set, id), reply, false);
     else
         wake_all(set, false);
 }
@@ -165,7 +175,7 @@ void longpolls_finish(struct longpolls *set) { wake_all(set, true); }
 static void on_timer(uv_timer_t *timer)
 {
     leave(timer->data);
-    wake(timer->data, true);
+    wake(timer->data, NULL, true);
 }
 
 static void wait_for_end(struct waiter *w)

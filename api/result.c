@@ -344,8 +344,11 @@ static void ask_result(struct request *r, const char *id, bool watch, store_fn *
     store_result(request_gateway(r)->store, id, watch, fn, ctx);
 }
 
-static const struct longpoll result_poll = {
-    .ask = ask_result, .is_over = job_has_ended, .answer = answer_reply, .answer_gone = answer_no_job};
+static const struct longpoll result_poll = {.wants_result = true,
+                                            .ask = ask_result,
+                                            .is_over = job_has_ended,
+                                            .answer = answer_reply,
+                                            .answer_gone = answer_no_job};
 
 static void result_end(struct request *r)
 {

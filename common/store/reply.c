@@ -186,7 +186,7 @@ static bool read_attempt(const redisReply *r, struct reply_parts *out)
 }
 
 /* A record, and behind it the result: bytes, or the fences of the members that have its pieces. */
-static bool read_job(const struct call *c, const redisReply *r, struct reply_parts *out)
+static bool read_job(const char *id, const redisReply *r, struct reply_parts *out)
 {
     const redisReply *result = r->elements > 2 ? r->element[2] : NULL;
 
@@ -197,7 +197,7 @@ static bool read_job(const struct call *c, const redisReply *r, struct reply_par
     if (result && result->type == REDIS_REPLY_ARRAY && !read_fences(result, out))
         return false;
     out->reply.record = &out->record;
-    return r->elements > 1 && read_record(c->subject, r->element[1], &out->record);
+    return r->elements > 1 && read_record(id, r->element[1], &out->record);
 }
 
 static bool read_set_state(const redisReply *r, struct store_set *set)
@@ -271,6 +271,14 @@ static bool read_ends(const redisReply *r, struct reply_parts *out)
     return r->elements % 2 && out->reply.position >= 0 && read_set_state(r, &out->set) && read_records(r, 3, out);
 }
 
+static bool read_list(const redisReply *r, struct reply_parts *out)
+{
+    out->reply.has_more = integer_at(r, 1) == 1;
+    out->reply.position = count_at(r, 2);
+    out->reply.last_id = text_at(r, 3);
+    return out->reply.last_id && r->elements % 2 == 0 && read_records(r, 4, out);
+}
+
 /* What stands behind the word of an array answer. */
 static bool read_rest(const struct call *c, const redisReply *r, struct reply_parts *out)
 {
@@ -317,8 +325,13 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
         return read_set(r, out);
     case SCRIPT_set_ends:
         return read_ends(r, out);
+    case SCRIPT_list:
+        return read_list(r, out);
+    case SCRIPT_overdue:
+        reply->has_more = integer_at(r, 1) == 1;
+        return true;
     default:
-        return read_job(c, r, out);
+        return read_job(c->subject, r, out);
     }
 }
 
@@ -335,6 +348,17 @@ bool reply_read(const struct call *c, const redisReply *r, struct reply_parts *o
         return false;
     out->reply.answer = (enum store_answer)answer;
     return word == r || read_rest(c, r, out);
+}
+
+bool reply_read_notice(const char *id, const redisReply *r, struct reply_parts *out)
+{
+    const char *epoch = r->type == REDIS_REPLY_ARRAY ? text_at(r, 0) : NULL;
+
+    if (!epoch || !read_job(id, r, out) || !job_state_is_terminal(out->record.state))
+        return false;
+    out->reply.answer = STORE_OK;
+    out->reply.epoch = strtoll(epoch, NULL, 10);
+    return true;
 }
 
 void reply_free(struct reply_parts *parts)

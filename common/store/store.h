@@ -61,10 +61,12 @@ struct store_reply {
     bool                    is_other_cut; /* split's RETRYING: the group is cut in another way than the caller says */
     int64_t                 workers;      /* beat: how many there are */
     const struct record    *record;       /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
-    const struct record    *records; /* set_ends: of those that ended; one whose record has expired has an id alone */
+    const struct record    *records;      /* list; set_ends: of those that ended, an expired one has its id alone */
     size_t                  record_count;
     const struct store_set *set;      /* set_make, set_get, set_close; set_ends: its state alone */
-    int64_t                 position; /* set_ends: of the last one given */
+    int64_t                 position; /* set_ends: of the last one given; list: of the last one looked at */
+    const char             *last_id;  /* list: its id */
+    bool                    has_more; /* list: there may be more behind it; overdue: worth to be called again at once */
     const void             *data;     /* result: the bytes; stats: JSON text */
     size_t                  data_len;
     const int64_t          *fences; /* result of a group's parent: by member number, its result's fence */
@@ -89,13 +91,16 @@ struct store_item {
 typedef void store_fn(void *ctx, const struct store_reply *reply);
 
 struct store_events {
-    void (*state)(void *ctx, bool is_up);     /* true after every boot: it may come again, with a new epoch,
-                                                 without a false in between. May be NULL */
-    void (*ended)(void *ctx, const char *id); /* a watched job became terminal; may be NULL */
-    void (*set)(void *ctx, const char *id);   /* in a watched set a member ended, or the set has; may be NULL */
-    void (*missed)(void *ctx);                /* the subscription was away: look again at what you watch */
-    void (*outbox)(void *ctx);                /* a group has put members into the outbox; may be NULL. With neither
-                                                 this nor ended nothing is subscribed */
+    void (*state)(void *ctx, bool is_up); /* true after every boot: it may come again, with a new epoch,
+                                             without a false in between. May be NULL */
+
+    /* A watched job became terminal. reply: what store_result would have answered then, but a result in it only if
+     * that is short; NULL: ask. May be NULL. */
+    void (*ended)(void *ctx, const char *id, const struct store_reply *reply);
+    void (*set)(void *ctx, const char *id); /* in a watched set a member ended, or the set has; may be NULL */
+    void (*missed)(void *ctx);              /* the subscription was away: look again at what you watch */
+    void (*outbox)(void *ctx);              /* a group has put members into the outbox; may be NULL. With neither
+                                               this nor ended nothing is subscribed */
 };
 
 struct store_config {
@@ -180,13 +185,22 @@ void store_set_cancel(struct store *s, const char *id, store_fn *fn, void *ctx);
 /* ---- gateway: the fleet ------------------------------------------------ */
 
 /* Reconciler step, safe to call from everyone: one leader by lease puts
- * retrying jobs overdue by more than 60 s back into the outbox. */
+ * retrying jobs overdue by more than 60 s back into the outbox, and forgets what has expired. OK, has_more. */
 void store_overdue(struct store *s, const char *leader, store_fn *fn, void *ctx);
 
 /* Of these blobs: items (id: the name) are those that some record still needs. All of them while the store's epoch
  * is younger than grace_ms: it may not know of every job yet. OK with items, DOWN. */
 void store_blobs_needed(struct store *s, const char *const *names, size_t count, int64_t grace_ms, store_fn *fn,
                         void *ctx);
+
+/* Jobs, the newest first. Looks at a bounded number of them: there may be more behind the last one also when fewer than
+ * limit came. after, after_id: where to go on, 0 and "" to begin with. OK with records, position, last_id, has_more;
+ * DOWN. */
+struct store_filter {
+    const char *state, *kind, *set; /* "": any */
+};
+void store_list(struct store *s, const struct store_filter *filter, int64_t limit, int64_t after, const char *after_id,
+                store_fn *fn, void *ctx);
 
 /* JSON text: {"epoch","jobs":{..totals..},"kinds":{KIND:{state:count,...,"oldest_ms"}},
  * "outbox":{"count","bytes"},"workers":[..],"histograms":{..}}; docs/protocol.md. */

@@ -225,6 +225,8 @@ class Store:
         for place, state in enumerate(("pending", "in-progress", "retrying")):
             index = self.r.zrangebyscore(f"ix:{KIND}", place * 10**13, f"({(place + 1) * 10**13}")
             assert {i.decode() for i in index} == found.get(state, set()), state
+        names = {job.decode() for job in self.r.zrange("jobs", 0, -1)}
+        assert {job for jobs in found.values() for job in jobs} <= names, "each counted job is listed"
         self.audit_ties({job for jobs in found.values() for job in jobs})
         self.audit_sets(found)
 

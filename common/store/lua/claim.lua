@@ -108,7 +108,8 @@ if r[7] == '1' then
     rare().input_drop(id)
 end
 if state == 'unconfirmed' then
-    count_in(id, kind, call('HGET', key, 'idem'), is_tied)
+    local more = call('HMGET', key, 'created', 'idem')
+    count_in(id, kind, more[1], more[2], is_tied)
 end
 place(id, kind, RUNNING + now, is_tied)
 return {'run', fence, attempt, tonumber(errors) or 0, now}

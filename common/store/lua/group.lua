@@ -178,7 +178,7 @@ ties = function()
         end
         place(id, kind, now, false)
         if not is_pending then
-            count_in(id, kind, nil, true)
+            count_in(id, kind, now, nil, true)
         end
         if call('EXISTS', 'ob:' .. id) == 1 then
             rare().outbox_drop(id)

@@ -21,7 +21,7 @@
 --                   verified  JSON of the check that the result stood
 --                   ties      1: there is a blobs, parent, total or group: the job concerns group.lua or set.lua
 --                   input     1: in:ID is kept
---                   watch     1: publish the id on millrace:ended at the end
+--                   watch     1: publish the end on millrace:ended
 --                   pulled    1: was handed out before a Redis loss, not again
 --                   A hash without state is no record, only such a mark.
 --   in:ID           packed message (docs/protocol.md) while retrying, or while failed and within the bound
@@ -32,6 +32,8 @@
 --                   in-progress by RUNNING + started, retrying by WAITING + next (or + the time
 --                   when `overdue` last put it into the outbox). One set, so that a move is one
 --                   ZADD and each state a range of scores
+--   jobs            zset of all ids that are or were counted, by created; those whose record has
+--                   expired leave it at the next round of `overdue`, which has come to jobs:round
 --   count           hash STATE:KIND -> jobs, for accepted completed failed cancelled; the other
 --                   states are counted by their index
 --   done:KIND       zset of completed ids by finished, to be handed out by pull
@@ -64,8 +66,9 @@ local function is_end(state)
 end
 
 -- An unconfirmed record counts from now on, and lives until its job has ended.
-local function count_in(id, kind, idem, is_tied)
+local function count_in(id, kind, created, idem, is_tied)
     call('PERSIST', 'job:' .. id)
+    call('ZADD', 'jobs', created, id)
     call('HINCRBY', 'count', 'accepted:' .. kind, 1)
     if idem then
         call('PERSIST', 'idem:' .. idem)
@@ -88,6 +91,7 @@ end
 local function close(id, kind, from, state, retention, idem, watch, is_tied)
     if from == 'unconfirmed' then
         call('HINCRBY', 'count', 'accepted:' .. kind, 1)
+        call('ZADD', 'jobs', call('HGET', 'job:' .. id, 'created'), id)
     else
         call('ZREM', 'ix:' .. kind, id)
     end
@@ -97,7 +101,7 @@ local function close(id, kind, from, state, retention, idem, watch, is_tied)
         call('PEXPIRE', 'idem:' .. idem, retention)
     end
     if watch then
-        call('PUBLISH', 'millrace:ended', id)
+        call('PUBLISH', 'millrace:ended', is_tied and id or rare().notice(id)) -- ties may go on changing the record
     end
     if is_tied then
         ties().close(id, from, state, retention)
@@ -135,7 +139,7 @@ local function hold(id, fence, claimed, born, wins)
         rare().recreate(id, b, 'in-progress', RUNNING + b.started)
     else
         if state == 'unconfirmed' then
-            count_in(id, r[3], r[4], r[7])
+            count_in(id, r[3], call('HGET', key, 'created'), r[4], r[7])
         elseif state == 'failed' then
             call('HINCRBY', 'count', 'failed:' .. r[3], -1)
             if r[7] then
