@@ -220,7 +220,7 @@ def test_a_refusal_is_shown_although_the_connection_breaks_during_the_upload(gat
         call.connection.shutdown(socket.SHUT_WR)
         call.close_connection = True  # with bytes unread: the client gets a reset
 
-    gateway.answers = [refuse] * 20
+    gateway.answers = [refuse] * 100  # when the reset overtakes the reason, it is asked again
     for _ in range(10):
         refused = client.run("submit", "hash", "iterations=1", "-f", tmp_path / "large", status=REFUSED)
         assert refused.stderr == "millrace: 413 too-large: no more than that\n"
