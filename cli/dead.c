@@ -56,7 +56,7 @@ static enum outcome replay(struct cli *cli, const char *id)
 
     http_escape(&escaped, id);
     buf_append(&escaped, "", 1);
-    transfer_init(&t, "POST", "/dead/%.200s/replay", escaped.data);
+    transfer_init(&t, "POST", "/dead/%s/replay", escaped.data);
     buf_free(&escaped);
     o = http_do(cli->http, &t);
     if (o)

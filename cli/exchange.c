@@ -45,6 +45,14 @@ static void local_fault(struct exchange *x, const char *file, const char *what)
     set_outcome(x->t, EXIT_LOCAL, "%s: %s", file, what);
 }
 
+static long status_of(const struct exchange *x)
+{
+    long status = 0;
+
+    curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
 /* ---- the body ------------------------------------------------------------------ */
 
 static bool open_outgoing(struct exchange *x, const char *name)
@@ -77,6 +85,8 @@ static size_t on_read(char *out, size_t size, size_t count, void *ctx)
     size_t           len = size * count;
     ssize_t          got;
 
+    if (status_of(f->exchange) >= 400)
+        return 0; /* refused: what else is sent could only break the connection before the reason is read */
     if (f->size >= 0 && (curl_off_t)len > f->size - f->at)
         len = (size_t)(f->size - f->at);
     if (!len)
@@ -160,14 +170,6 @@ static bool set_body(struct exchange *x)
 }
 
 /* ---- the answer ------------------------------------------------------------------ */
-
-static long status_of(const struct exchange *x)
-{
-    long status = 0;
-
-    curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
-    return status;
-}
 
 static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 {
@@ -337,8 +339,8 @@ bool exchange_begin(struct exchange *x, const char *url, const char *bearer)
 
 /* ---- end -------------------------------------------------------------------------- */
 
-/* "422 ragged-row: row 7312 of A ..." out of the problem, or as much as there is. */
-static void read_problem(struct exchange *x, const char *url)
+/* "422 ragged-row: row 7312 of A ..." out of the problem. False: there is none, and the reason says so. */
+static bool read_problem(struct exchange *x, const char *url)
 {
     struct transfer *t = x->t;
     json_t          *doc = json_loadb(t->answer.data ? t->answer.data : "", t->answer.len, 0, NULL);
@@ -352,6 +354,7 @@ static void read_problem(struct exchange *x, const char *url)
         set_outcome(t, t->outcome, "%s answered %d, and not as a gateway does", url, t->status);
     }
     json_decref(doc);
+    return *t->code;
 }
 
 static void read_answer(struct exchange *x)
@@ -371,12 +374,13 @@ static void read_answer(struct exchange *x)
     buf_reserve(&t->answer, 1)[0] = '\0';
 }
 
+static bool is_repeatable(const struct transfer *t) { return !strcmp(t->method, "GET") || t->idempotency; }
+
 /* The connection failed before an answer was whole. */
 static enum verdict judge_break(struct exchange *x, CURLcode code, const char *url)
 {
     struct transfer *t = x->t;
     bool             is_unsent = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
-    bool             is_repeatable = !strcmp(t->method, "GET") || t->idempotency;
 
     if (x->is_too_long)
         set_outcome(t, EXIT_AWAY, "%s answers more than %u bytes", url, ANSWER_BYTES_MAX);
@@ -385,13 +389,15 @@ static enum verdict judge_break(struct exchange *x, CURLcode code, const char *u
     if (x->is_too_long || code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
         code == CURLE_UNSUPPORTED_PROTOCOL)
         return VERDICT_END;
-    return is_unsent || is_repeatable ? VERDICT_AGAIN : VERDICT_END;
+    return is_unsent || is_repeatable(t) ? VERDICT_AGAIN : VERDICT_END;
 }
 
-static enum verdict judge_answer(struct exchange *x, const char *url)
+/* code: a refusal counts although the body did not go out, or its own text broke off. */
+static enum verdict judge_answer(struct exchange *x, CURLcode code, const char *url)
 {
     struct transfer *t = x->t;
     int              status = t->status;
+    bool             is_told;
 
     if (status / 100 == 2) {
         if (t->into && !open_into(x)) /* where the answer is empty, nothing was written */
@@ -403,8 +409,10 @@ static enum verdict judge_answer(struct exchange *x, const char *url)
         return VERDICT_END;
     }
     t->outcome = status >= 500 ? EXIT_AWAY : EXIT_REFUSED;
-    read_problem(x, url);
-    return status == 502 || status == 503 || status == 504 || status == 429 ? VERDICT_AGAIN : VERDICT_END;
+    is_told = read_problem(x, url);
+    if (status == 502 || status == 503 || status == 504 || status == 429)
+        return VERDICT_AGAIN;
+    return code != CURLE_OK && !is_told && is_repeatable(t) ? VERDICT_AGAIN : VERDICT_END; /* the reason was lost */
 }
 
 /* What an attempt has for itself. The file that is written stays open for the next. */
@@ -428,7 +436,7 @@ enum verdict exchange_end(struct exchange *x, CURLcode code, const char *url)
     if (x->is_settled) {
         /* outcome and reason are there */
     } else if (code == CURLE_OK || (t->status >= 400 && !x->is_too_long)) {
-        v = judge_answer(x, url); /* a refusal counts although the body did not go out, or its own text broke off */
+        v = judge_answer(x, code, url);
     } else {
         v = judge_break(x, code, url);
     }

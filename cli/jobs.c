@@ -51,7 +51,7 @@ static void job_transfer(struct transfer *t, const char *method, const char *id,
 
     http_escape(&path, id);
     buf_append(&path, "", 1);
-    transfer_init(t, method, "/jobs/%.200s%s", path.data, behind);
+    transfer_init(t, method, "/jobs/%s%s", path.data, behind);
     buf_free(&path);
 }
 
