@@ -52,8 +52,8 @@ static size_t find_type(const char *type)
 
 const char *names_expected_type(const char *target)
 {
-    const char *format = strstr(target, "format=");
-    size_t      len = format ? strcspn(format += 7, "&") : 0;
+    const char *format = strstr(target, "convert:");
+    size_t      len = format ? strcspn(format += 8, ",&") : 0;
 
     if (!strncmp(target, "hash", 4))
         return "application/json";
