@@ -72,15 +72,17 @@ void        answer_no_job(struct request *r, const char *id);
  * is store_get or store_result; answer is called once, with a reply that has a
  * record. To be started from a handler's end, with longpoll_gone as its gone. */
 struct longpoll {
+    bool wants_result; /* of a job that has completed */
     void (*ask)(struct store *s, const char *id, bool watch, store_fn *fn, void *ctx);
     void (*answer)(struct request *r, const struct store_reply *reply);
 };
 void              longpoll_start(struct request *r, const struct longpoll *poll);
 void              longpoll_gone(struct request *r);
 struct longpolls *longpolls_new(struct gateway *gw);
-void              longpolls_free(struct longpolls *set);                  /* accepts NULL */
-void              longpolls_ended(struct longpolls *set, const char *id); /* NULL: everyone looks again */
-void              longpolls_finish(struct longpolls *set);                /* the gateway stops: all are answered */
+void              longpolls_free(struct longpolls *set);   /* accepts NULL */
+void              longpolls_finish(struct longpolls *set); /* the gateway stops: all are answered */
+/* The job has ended, with this reply; NULL: who waits for it has to ask. id NULL: everyone looks again. */
+void longpolls_ended(struct longpolls *set, const char *id, const struct store_reply *reply);
 
 /* relay.c */
 struct relay *relay_new(struct gateway *gw);

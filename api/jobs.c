@@ -44,7 +44,7 @@ const char *request_job_id(struct request *r)
 
 static void answer_reply(struct request *r, const struct store_reply *reply) { answer_record(r, 200, reply->record); }
 
-static const struct longpoll record_poll = {store_get, answer_reply};
+static const struct longpoll record_poll = {false, store_get, answer_reply};
 
 static void job_get_end(struct request *r) { longpoll_start(r, &record_poll); }
 

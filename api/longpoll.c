@@ -2,8 +2,9 @@
 /* longpoll.c - calls about one job that may wait for its end (?wait=S).
  *
  * The store is asked and, where the call may wait, told in the same script to
- * watch; it then names each watched job that ended to every gateway. A tree by
- * id finds who waits for it here; several may wait for one job. The end is told
+ * watch; it then tells every gateway of each watched job that ended, with its
+ * record: the call is answered by that, or asks again when it wants more. A tree
+ * by id finds who waits for it here; several may wait for one job. The end is told
  * on another connection than the answer, and may overtake it: so a call is in
  * the tree before it asks, and asks again when its job ended meanwhile.
  */
@@ -107,8 +108,15 @@ static void count(struct longpolls *set, int change) { series_set(set->gauge, se
 
 static void ask(struct waiter *w);
 
-/* Something happened to the job or the time: asks again, for the last time if is_last. */
-static void wake(struct waiter *w, bool is_last)
+/* Whether the reply has all that the call asks for. */
+static bool is_enough(const struct waiter *w, const struct store_reply *reply)
+{
+    return !w->poll->wants_result || reply->record->state != JOB_COMPLETED || reply->data ||
+           *reply->record->result_blob;
+}
+
+/* Something happened to the job or the time: is answered by the reply, or asks again, for the last time if is_last. */
+static void wake(struct waiter *w, const struct store_reply *reply, bool is_last)
 {
     if (is_last)
         w->until_ms = 0;
@@ -118,14 +126,17 @@ static void wake(struct waiter *w, bool is_last)
     }
     uv_timer_stop(&w->timer);
     count(w->set, -1);
-    ask(w);
+    if (reply && is_enough(w, reply))
+        w->poll->answer(w->request, reply);
+    else
+        ask(w);
 }
 
-static void wake_list(struct waiter *w, bool is_last)
+static void wake_list(struct waiter *w, const struct store_reply *reply, bool is_last)
 {
     for (struct waiter *next; w; w = next) {
         next = w->same;
-        wake(w, is_last);
+        wake(w, reply, is_last);
     }
 }
 
@@ -142,13 +153,13 @@ static void wake_all(struct longpolls *set, bool is_last)
         last->same = all;
         all = first;
     }
-    wake_list(all, is_last);
+    wake_list(all, NULL, is_last);
 }
 
-void longpolls_ended(struct longpolls *set, const char *id)
+void longpolls_ended(struct longpolls *set, const char *id, const struct store_reply *reply)
 {
     if (id)
-        wake_list(take(set, id), false);
+        wake_list(take(set, id), reply, false);
     else
         wake_all(set, false);
 }
@@ -160,7 +171,7 @@ void longpolls_finish(struct longpolls *set) { wake_all(set, true); }
 static void on_timer(uv_timer_t *timer)
 {
     leave(timer->data);
-    wake(timer->data, true);
+    wake(timer->data, NULL, true);
 }
 
 static void wait_for_end(struct waiter *w)

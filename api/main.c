@@ -47,8 +47,11 @@ static void on_depths(void *ctx, const int64_t *ready)
         depths_arrived(gw->depths, ready);
 }
 
-static void on_ended(void *ctx, const char *id) { longpolls_ended(((struct gateway *)ctx)->longpolls, id); }
-static void on_missed(void *ctx) { longpolls_ended(((struct gateway *)ctx)->longpolls, NULL); }
+static void on_ended(void *ctx, const char *id, const struct store_reply *reply)
+{
+    longpolls_ended(((struct gateway *)ctx)->longpolls, id, reply);
+}
+static void on_missed(void *ctx) { longpolls_ended(((struct gateway *)ctx)->longpolls, NULL, NULL); }
 
 static void on_outbox(void *ctx)
 {

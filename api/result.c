@@ -320,7 +320,7 @@ static void answer_reply(struct request *r, const struct store_reply *reply)
         answer_not_completed(r, reply->record);
 }
 
-static const struct longpoll result_poll = {store_result, answer_reply};
+static const struct longpoll result_poll = {true, store_result, answer_reply};
 
 /* Takes each parameter that the call has once; ctx: which of them were given. */
 static enum err take_parameter(void *ctx, const char *name, const char *value, struct fault *why)

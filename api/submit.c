@@ -238,16 +238,25 @@ static void submit_fail(struct submit *s, enum err err, const char *detail)
 
 static void submit_answer(struct submit *s, const char *state)
 {
-    const struct msg *m = s->msg;
+    char              path[64] = "/jobs/";
+    const char *const parts[] = {"{\"id\":\"",
+                                 s->msg->id,
+                                 "\",\"kind\":\"",
+                                 s->msg->kind,
+                                 "\",\"state\":\"",
+                                 state,
+                                 s->is_held ? "\",\"held\":\"outbox" : "",
+                                 "\",\"links\":{\"self\":\"",
+                                 path,
+                                 "\",\"result\":\"",
+                                 path,
+                                 "/result\"}}\n"};
     struct buf        body = {0};
-    char              path[64];
 
-    buf_printf(&body, "{\"id\":\"%s\",\"kind\":\"%s\",\"state\":\"%s\",", m->id, m->kind, state);
-    if (s->is_held)
-        buf_text(&body, "\"held\":\"outbox\",");
-    buf_printf(&body, "\"links\":{\"self\":\"/jobs/%s\",\"result\":\"/jobs/%s/result\"}}\n", m->id, m->id);
-    memcpy(path, "/jobs/", 6);
-    memcpy(path + 6, m->id, JOB_ID_BYTES);
+    memcpy(path + 6, s->msg->id, JOB_ID_BYTES);
+    buf_reserve(&body, 256);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) /* printf would take half a microsecond of every job */
+        buf_text(&body, parts[i]);
     spill_drop(s->spill); /* an earlier request's job has its own */
     request_add_header(s->request, "Location", path);
     s->gw->submits--;

@@ -115,6 +115,9 @@ struct reply_parts {
 bool reply_read(const struct call *c, const redisReply *r, struct reply_parts *out);
 void reply_free(struct reply_parts *parts);
 
+/* The same for what is told of a job that has ended: epoch, record, perhaps the result. */
+bool reply_read_notice(const char *id, const redisReply *r, struct reply_parts *out);
+
 /* ---- ring.c --------------------------------------------------------------- */
 
 struct ring {

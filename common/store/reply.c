@@ -183,7 +183,7 @@ static bool read_attempt(const redisReply *r, struct reply_parts *out)
 }
 
 /* A record, and behind it the result: bytes, or the fences of the members that have its pieces. */
-static bool read_job(const struct call *c, const redisReply *r, struct reply_parts *out)
+static bool read_job(const char *id, const redisReply *r, struct reply_parts *out)
 {
     const redisReply *result = r->elements > 2 ? r->element[2] : NULL;
 
@@ -194,7 +194,7 @@ static bool read_job(const struct call *c, const redisReply *r, struct reply_par
     if (result && result->type == REDIS_REPLY_ARRAY && !read_fences(result, out))
         return false;
     out->reply.record = &out->record;
-    return r->elements > 1 && read_record(c->subject, r->element[1], &out->record);
+    return r->elements > 1 && read_record(id, r->element[1], &out->record);
 }
 
 /* What stands behind the word of an array answer. */
@@ -238,7 +238,7 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
     case SCRIPT_blobs_needed:
         return read_names(r, out);
     default:
-        return read_job(c, r, out);
+        return read_job(c->subject, r, out);
     }
 }
 
@@ -255,6 +255,17 @@ bool reply_read(const struct call *c, const redisReply *r, struct reply_parts *o
         return false;
     out->reply.answer = (enum store_answer)answer;
     return word == r || read_rest(c, r, out);
+}
+
+bool reply_read_notice(const char *id, const redisReply *r, struct reply_parts *out)
+{
+    const char *epoch = r->type == REDIS_REPLY_ARRAY ? text_at(r, 0) : NULL;
+
+    if (!epoch || !read_job(id, r, out) || !job_state_is_terminal(out->record.state))
+        return false;
+    out->reply.answer = STORE_OK;
+    out->reply.epoch = strtoll(epoch, NULL, 10);
+    return true;
 }
 
 void reply_free(struct reply_parts *parts)

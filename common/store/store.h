@@ -74,12 +74,15 @@ struct store_item {
 typedef void store_fn(void *ctx, const struct store_reply *reply);
 
 struct store_events {
-    void (*state)(void *ctx, bool is_up);     /* true after every boot: it may come again, with a new epoch,
-                                                 without a false in between. May be NULL */
-    void (*ended)(void *ctx, const char *id); /* a watched job became terminal; may be NULL */
-    void (*missed)(void *ctx);                /* the subscription was away: look again at what you watch */
-    void (*outbox)(void *ctx);                /* a group has put members into the outbox; may be NULL. With neither
-                                                 this nor ended nothing is subscribed */
+    void (*state)(void *ctx, bool is_up); /* true after every boot: it may come again, with a new epoch,
+                                             without a false in between. May be NULL */
+
+    /* A watched job became terminal. reply: what store_result would have answered then, but a result in it only if
+     * that is short; NULL: ask. May be NULL. */
+    void (*ended)(void *ctx, const char *id, const struct store_reply *reply);
+    void (*missed)(void *ctx); /* the subscription was away: look again at what you watch */
+    void (*outbox)(void *ctx); /* a group has put members into the outbox; may be NULL. With neither
+                                  this nor ended nothing is subscribed */
 };
 
 struct store_config {

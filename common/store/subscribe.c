@@ -10,7 +10,7 @@
 
 #include "common/store/internal.h"
 
-#define ENDED "millrace:ended"   /* the id of a watched job */
+#define ENDED "millrace:ended"   /* the id of a watched job, a newline and its record: rare.lua, notice */
 #define OUTBOX "millrace:outbox" /* some script has made entries */
 
 struct subscription {
@@ -28,6 +28,39 @@ static void on_again(uv_timer_t *timer) { connect_start(timer->data); }
 static void plan_again(struct subscription *sub)
 {
     uv_timer_start(&sub->again, on_again, store_backoff_ms(sub->failures++), 0);
+}
+
+/* Tells of a job with what stands behind its id; without that, or when it is of another epoch than ours, the
+ * listener has to ask. */
+static void tell_ended(struct store *s, const char *id, const char *rest, size_t len)
+{
+    redisReader       *reader = len ? redisReaderCreate() : NULL;
+    void              *reply = NULL;
+    struct reply_parts parts = {0};
+    bool               is_told = reader && redisReaderFeed(reader, rest, len) == REDIS_OK &&
+                   redisReaderGetReply(reader, &reply) == REDIS_OK && reply && reply_read_notice(id, reply, &parts) &&
+                   parts.reply.epoch == s->epoch;
+
+    s->events.ended(s->ctx, id, is_told ? &parts.reply : NULL);
+    reply_free(&parts);
+    if (reply)
+        freeReplyObject(reply);
+    if (reader)
+        redisReaderFree(reader);
+}
+
+static void on_ended(struct store *s, const char *text, size_t len)
+{
+    const char *end = memchr(text, '\n', len);
+    size_t      id_len = end ? (size_t)(end - text) : len;
+    char        id[JOB_ID_BYTES];
+
+    if (id_len != sizeof id - 1)
+        return;
+    memcpy(id, text, id_len);
+    id[id_len] = 0;
+    if (job_id_is_valid(id))
+        tell_ended(s, id, text + id_len + 1, end ? len - id_len - 1 : 0);
 }
 
 static void on_message(redisAsyncContext *ac, void *reply, void *data)
@@ -49,8 +82,8 @@ static void on_message(redisAsyncContext *ac, void *reply, void *data)
         return;
     } else if (!is_ended && s->events.outbox) {
         s->events.outbox(s->ctx);
-    } else if (is_ended && s->events.ended && job_id_is_valid(r->element[2]->str)) {
-        s->events.ended(s->ctx, r->element[2]->str);
+    } else if (is_ended && s->events.ended) {
+        on_ended(s, r->element[2]->str, (size_t)r->element[2]->len);
     }
 }
 

@@ -138,10 +138,14 @@ static void on_state(void *ctx, bool is_up)
         b->downs++;
 }
 
-static void on_ended(void *ctx, const char *id)
+static void on_ended(void *ctx, const char *id, const struct store_reply *reply)
 {
     struct bench *b = ctx;
 
+    *b->told = 0;
+    if (reply)
+        snprintf(b->told, sizeof b->told, "%s %.*s", job_state_name(reply->record->state), (int)reply->data_len,
+                 reply->data ? (const char *)reply->data : "");
     snprintf(b->ended, sizeof b->ended, "%s", id);
 }
 

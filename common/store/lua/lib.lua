@@ -21,7 +21,7 @@
 --                   verified  JSON of the check that the result stood
 --                   ties      1: there is a blobs, parent or total: the job concerns group.lua
 --                   input     1: in:ID is kept
---                   watch     1: publish the id on millrace:ended at the end
+--                   watch     1: publish the end on millrace:ended
 --                   pulled    1: was handed out before a Redis loss, not again
 --                   A hash without state is no record, only such a mark.
 --   in:ID           packed message (docs/protocol.md) while retrying, or while failed and within the bound
@@ -88,7 +88,7 @@ local function close(id, kind, from, state, retention, idem, watch, is_tied)
         call('PEXPIRE', 'idem:' .. idem, retention)
     end
     if watch then
-        call('PUBLISH', 'millrace:ended', id)
+        call('PUBLISH', 'millrace:ended', is_tied and id or rare().notice(id)) -- ties may go on changing the record
     end
     if is_tied then
         ties().close(id, state, retention)
