@@ -12,8 +12,9 @@
  * connection closes behind them.
  *
  * A handler that is busy with what has come holds its request: until it is
- * released no more of the body is received, nor its end told; one that is held by its
- * end is told of the end again. A stopping server releases all.
+ * released no more of the body is received (some small chunks that have been
+ * may still come), nor its end told; one that is held by its end is told of the
+ * end again. A stopping server releases all.
  *
  * A head that tells the end of its body in more than one way is refused, and
  * its connection closes: nothing behind it is taken for a request.
