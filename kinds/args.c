@@ -242,11 +242,14 @@ void args_to_json(const struct kind_spec *kind, const struct args *args, struct 
     for (int i = 0; (p = kind_param(kind, i)); i++) {
         if (isnan(args->real[i]))
             continue;
-        buf_printf(out, "%s\"%s\":", before, p->name);
+        buf_text(out, before);
+        buf_text(out, "\"");
+        buf_text(out, p->name);
+        buf_text(out, "\":");
         if (p->type == PARAM_TEXT)
             print_text(args_text(args, i), out);
         else if (p->type == PARAM_INT)
-            buf_printf(out, "%lld", (long long)args->integer[i]);
+            out->len += numtext_print_int(args->integer[i], buf_reserve(out, NUMTEXT_BYTES));
         else
             out->len += numtext_print(args->real[i], buf_reserve(out, NUMTEXT_BYTES));
         before = ",";
