@@ -9,12 +9,14 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import xml.dom.minidom
 
 import pytest
+from PIL import Image
 
-from harness import BUILD, eventually
+from harness import BUILD, REPOSITORY, eventually
 
 SLOW = 400000  # iterations: some tens of ms of work a file
 
@@ -167,6 +169,31 @@ def test_parameters_that_are_refused_end_the_run_at_once(fleet, folders):
 
 def test_a_dataset_without_files_is_done(fleet, folders):
     assert "0 of 0 files done" in run_map(fleet, *folders, "-k", "hash", "-p", "iterations=1").out
+
+
+def test_a_folder_of_images_is_turned_and_scaled_and_broken_ones_are_named(fleet, folders):
+    dataset, output = folders
+    subprocess.run([sys.executable, os.path.join(REPOSITORY, "tools", "make_dataset.py"), str(dataset)], check=True)
+    client = run_map(fleet, dataset, output, "--ops", "rotate:90,scale:0.5", status=1)
+    assert "16 of 19 files done, 3 failed" in client.out
+    for name in ("empty.jpg", "herbs/cut short.jpg", "small/notes.png"):
+        assert f"failed: {name}: bad-body: " in client.out
+    for name, size in (("oak.jpg", (240, 320)), ("herbs/sage leaf.png", (150, 250)), ("scans/moss.tif", (150, 200)),
+                       ("Blüten/椿 camellia.webp", (240, 240)), ("turned/ivy.jpg", (300, 200))):
+        assert Image.open(output / name).size == size, name
+    page = (output / "report.html").read_text()
+    xml.dom.minidom.parseString(page.replace("<!DOCTYPE html>", ""))
+    assert page.count("data:image/jpeg;base64,") == 32 and len(page) < 600_000
+
+
+def test_images_that_would_meet_in_one_format_are_kept_apart(fleet, folders):
+    dataset, output = folders
+    Image.new("RGB", (40, 30), (9, 90, 9)).save(dataset / "oak.png")
+    Image.new("RGB", (30, 40), (9, 90, 9)).save(dataset / "oak.jpg")
+    run_map(fleet, dataset, output, "--ops", "convert:webp")
+    assert set(outputs(output)) == {"oak.png.webp", "oak.jpg.webp"}
+    assert Image.open(output / "oak.png.webp").size == (40, 30)
+    assert Image.open(output / "oak.jpg.webp").format == "WEBP"
 
 
 # ---- plan -------------------------------------------------------------------------
