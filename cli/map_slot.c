@@ -9,7 +9,7 @@
 #include "common/clock.h"
 
 #define ASK_FIRST_MS 60000 /* a job that was not heard of for so long is asked for, in case its end was lost */
-#define ASK_MAX_MS 600000
+#define ASK_MAX_MS 60000
 #define TRIES_MAX 8
 #define TRY_MAX_MS 10000
 #define LOST_SENTENCE "the job was lost by the fleet %u times"
