@@ -84,7 +84,7 @@ def test_what_cannot_be_read_fails_for_good_and_hurts_nobody(fleet, file, words)
     completed(fleet, fleet.submit("image", save(draw(), "PNG"), ops="gray"))
     pid = executor(worker)
     record = fleet.wait_end(fleet.submit("image", file, ops="rotate:10"), 30)
-    assert (record["state"], record["error"]["code"], record["attempts"]) == ("failed", "bad-body", 1), record
+    assert (record["state"], record["error"]["code"], record["attempt"]) == ("failed", "bad-body", 1), record
     assert words in record["error"]["detail"]
     completed(fleet, fleet.submit("image", save(draw(), "PNG"), ops="gray"))
     assert executor(worker) == pid
