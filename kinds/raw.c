@@ -22,7 +22,7 @@ static enum err check_size(struct task *task, uint64_t len)
 {
     bool has_file = task->output_fd >= 0;
 
-    if (has_file && len > task->output_max)
+    if (len > task->output_max)
         return fault_set(&task->why, ERR_RESULT_LARGE,
                          "the result has more than %llu bytes, which is the most that is kept",
                          (unsigned long long)task->output_max);

@@ -47,13 +47,14 @@ struct frame_ready {
 };
 
 struct frame_job {
-    uint32_t    type; /* FRAME_JOB */
-    uint32_t    kind; /* enum kind_id */
-    uint64_t    input_len;
-    uint32_t    blob_count; /* descriptors that come with the frame ... */
-    uint32_t    has_output; /* ... and 1: one more, the output */
-    uint64_t    blob_bytes[INPUT_BLOBS_MAX];
-    uint64_t    output_max; /* bytes of the output file, when there is one; of an open-ended kind: at most */
+    uint32_t type; /* FRAME_JOB */
+    uint32_t kind; /* enum kind_id */
+    uint64_t input_len;
+    uint32_t blob_count; /* descriptors that come with the frame ... */
+    uint32_t has_output; /* ... and 1: one more, the output */
+    uint64_t blob_bytes[INPUT_BLOBS_MAX];
+    uint64_t
+        output_max; /* bytes of the output file, when there is one; of an open-ended kind: of any result, at most */
     struct args args;
     char        refs[MSG_REFS_BYTES];
 };

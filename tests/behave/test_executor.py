@@ -96,8 +96,9 @@ class Executor:
         self.map[self.input_at:self.input_at + len(body)] = body
         job = Job(JOB, kind, len(body), len(blobs), output is not None)
         for i in range(PARAMS_MAX):
-            job.real[i] = values[i] if i < len(values) else math.nan
-            job.integer[i] = int(values[i]) if i < len(values) else 0
+            value = values[i] if i < len(values) else math.nan  # NAN: absent
+            job.real[i] = value
+            job.integer[i] = 0 if math.isnan(value) else int(value)
         for i, blob in enumerate(blobs):
             job.blob_bytes[i] = os.fstat(blob).st_size
         job.refs = json.dumps(refs).encode() if refs else b""

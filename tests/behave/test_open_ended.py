@@ -2,12 +2,15 @@
 """Kinds whose results have any size and type, and several programs that compute: by the kind `sample` of the tests,
 which has a program of its own, beside the kinds of millrace-exec."""
 
+import math
 import os
 import signal
 import subprocess
 
 import pytest
-from harness import BUILD, eventually, refused
+import test_executor
+from harness import BUILD, eventually, kinds, refused
+from test_executor import HASH, IS_SANITIZED, start  # noqa: F401
 
 INLINE = 262144
 EXEC, SAMPLE = "millrace-exec", "millrace-exec-sample"
@@ -305,3 +308,57 @@ def test_many_jobs_of_all_programs_complete_on_few_slots(fleet):
         if i % 2 == 0:
             assert record["result"] == {"size": (i // 2 % 3) * 200_000, "content_type": f"x/t{i // 2}"}
     fleet.assert_adds_up()
+
+
+# ---- the program itself --------------------------------------------------------------------
+
+SAMPLE_KIND = len(kinds())  # behind all that are not of the tests
+LARGE = INLINE + 1
+
+
+@pytest.fixture
+def sample(start, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(test_executor, "EXECUTOR", os.path.join(BUILD, "sample", SAMPLE))
+    return start()
+
+
+def run(sample, size, output=None):
+    sample.send_job(SAMPLE_KIND, (size, math.nan, 0), b"abc", output=output, output_max=1 << 20)
+    return sample.receive_done()
+
+
+def test_it_answers_from_memory_or_from_the_file(sample, tmp_path):
+    for size, is_file in ((INLINE, 0), (LARGE, 1), (0, 0), (1 << 20, 1)):
+        with open(tmp_path / str(size), "w+b") as file:
+            done, output = run(sample, size, file.fileno())
+            assert (done.err, done.output_len, done.is_file, done.media) == (0, size, is_file, b"")
+            got = file.read() if is_file else output
+            assert got == (b"abc" * (size // 3 + 1))[:size]
+
+
+def test_its_file_cannot_grow_beyond_the_bound(sample, tmp_path):
+    with open(tmp_path / "file", "w+b") as file:
+        done, _ = run(sample, (1 << 20) + 1, file.fileno())
+        assert done.err == done.why_err and b"more than 1048576 bytes" in done.detail
+        assert os.fstat(file.fileno()).st_size <= 1 << 20
+        assert run(sample, 3)[1] == b"abc"
+
+
+def test_without_a_file_or_room_on_the_disk_it_says_so_and_lives(sample):
+    assert b"no directory" in run(sample, LARGE)[0].detail
+    full = os.open("/dev/full", os.O_WRONLY)
+    assert b"no room for the result" in run(sample, LARGE, full)[0].detail
+    os.close(full)
+    assert run(sample, 3)[1] == b"abc"
+
+
+def test_a_job_of_a_kind_that_another_program_computes_ends_it(sample):
+    sample.send_job(HASH, (1,), b"x")
+    assert sample.wait() == 3
+    assert b"protocol" in sample.process.stderr.read()
+
+
+@pytest.mark.skipif(IS_SANITIZED, reason="sanitizers take memory of their own")
+def test_it_has_a_jail_and_nothing_of_the_main_program(sample):
+    assert int(sample.status()["VmRSS"].split()[0]) <= 6 * 1024
+    assert sample.status()["Seccomp"] == "2"

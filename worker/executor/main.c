@@ -30,9 +30,10 @@ static void warm_up(const struct server *x)
     static char         output[SIDE * SIDE * sizeof(double) + FRAME_PAGE] __attribute__((aligned(64)));
     char               *names[INPUT_BLOBS_MAX];
     struct args         args;
-    struct task         task = serve_task(x, &args);
+    struct task         task;
 
     args_init(&args);
+    task = serve_task(x, &args);
     for (int i = 0; i < 3; i++) {
         args.integer[i] = SIDE;
         args.real[i] = SIDE;

@@ -138,16 +138,15 @@ static struct task describe(const struct server *x, const struct frame_job *job,
     task.blob_count = (int)job->blob_count;
     memcpy(task.blob_fds, fds, job->blob_count * sizeof(*fds));
     memcpy(task.blob_bytes, job->blob_bytes, sizeof(task.blob_bytes));
-    if (job->has_output) {
+    if (job->has_output)
         task.output_fd = fds[job->blob_count];
-        task.output_max = job->output_max;
-    }
+    task.output_max = job->output_max;
     if (!job->has_output || is_open_ended)
         task.output = x->map + frame_output_at(x->hello.inline_max);
-    if (!job->has_output)
-        task.output_max = frame_output_max(x->hello.inline_max);
     if (is_open_ended)
         task.room_max = x->hello.inline_max;
+    else if (!job->has_output)
+        task.output_max = frame_output_max(x->hello.inline_max);
     return task;
 }
 
