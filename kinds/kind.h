@@ -89,7 +89,9 @@ struct taken {
 };
 
 /* Reads an input while it arrives, so that the gateway never holds its text.
- * ctx comes from begin and ends with end or abort, exactly one of them. */
+ * ctx comes from begin and ends with end or abort, exactly one of them. feed
+ * may be called from any thread, by one at a time, and uses of ctx and of the
+ * face alone, but not peek: that is for end. */
 struct intake {
     const char *content_type; /* media type it reads */
     void *(*begin)(const struct limits *limits, const struct blobs_face *blobs);
@@ -227,7 +229,7 @@ void     args_to_json(const struct kind_spec *kind, const struct args *args, str
 enum err args_from_json(const struct kind_spec *kind, const char *json, struct args *args,
                         struct fault *why) MUST_CHECK;
 
-/* Value of a common parameter ("timeout", "deadline") in seconds, or -1 when absent. */
+/* Value of a common parameter ("timeout", "deadline": seconds; "attempts"), or -1 when absent. */
 int64_t args_common(const struct kind_spec *kind, const struct args *args, const char *name);
 
 #endif
