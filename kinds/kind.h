@@ -89,7 +89,9 @@ struct taken {
 };
 
 /* Reads an input while it arrives, so that the gateway never holds its text.
- * ctx comes from begin and ends with end or abort, exactly one of them. */
+ * ctx comes from begin and ends with end or abort, exactly one of them. feed
+ * may be called from any thread, by one at a time, and uses of ctx and of the
+ * face alone, but not peek: that is for end. */
 struct intake {
     const char *content_type; /* media type it reads */
     void *(*begin)(const struct limits *limits, const struct blobs_face *blobs);
