@@ -37,6 +37,7 @@ struct gateway {
     struct sweep      *sweep; /* NULL without blobs */
     struct spill      *spills;
     int                writers; /* of blobs, in all spills */
+    int                aheads;  /* bodies that the pool reads */
     bool               is_stopping;
     int                streams_max; /* long answers at one time, as the limit of descriptors allows */
     int                extra_files; /* descriptors of results beyond one for each reader, pieces.h */

@@ -228,8 +228,11 @@ static void submit_end(struct request *r)
 {
     struct submit *s = request_state(r);
     struct fault   why;
-    enum err       e = finish_input(s, &why);
+    enum err       e;
 
+    if (body_wait(s->body))
+        return;
+    e = finish_input(s, &why);
     if (!e)
         e = make_message(s, &why);
     if (e) {

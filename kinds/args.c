@@ -234,6 +234,22 @@ static void print_text(const char *text, struct buf *out)
     json_decref(value);
 }
 
+static void print_name(const char *before, const char *name, struct buf *out)
+{
+    buf_text(out, before);
+    buf_text(out, "\"");
+    buf_text(out, name);
+    buf_text(out, "\":");
+}
+
+static void print_number(const struct param *p, const struct args *args, int i, struct buf *out)
+{
+    char *number = buf_reserve(out, NUMTEXT_BYTES);
+
+    out->len +=
+        p->type == PARAM_INT ? numtext_print_int(args->integer[i], number) : numtext_print(args->real[i], number);
+}
+
 void args_to_json(const struct kind_spec *kind, const struct args *args, struct buf *out)
 {
     const struct param *p;
@@ -242,20 +258,15 @@ void args_to_json(const struct kind_spec *kind, const struct args *args, struct 
     for (int i = 0; (p = kind_param(kind, i)); i++) {
         if (isnan(args->real[i]))
             continue;
-        buf_text(out, before);
-        buf_text(out, "\"");
-        buf_text(out, p->name);
-        buf_text(out, "\":");
+        print_name(before, p->name, out);
         if (p->type == PARAM_TEXT)
             print_text(args_text(args, i), out);
-        else if (p->type == PARAM_INT)
-            out->len += numtext_print_int(args->integer[i], buf_reserve(out, NUMTEXT_BYTES));
         else
-            out->len += numtext_print(args->real[i], buf_reserve(out, NUMTEXT_BYTES));
+            print_number(p, args, i, out);
         before = ",";
     }
     for (size_t at = 0; args_next_rest(args, &at, &name, &value); before = ",") {
-        buf_printf(out, "%s\"%s\":", before, name);
+        print_name(before, name, out);
         print_text(value, out);
     }
     buf_text(out, *before == '{' ? "{}" : "}");

@@ -66,8 +66,8 @@ struct input {
     const char *refs;
 };
 #define INPUT_BLOBS_MAX 4
-#define RESULT_TYPE_BYTES 64 /* of a result's content type, NUL included */
-#define VERIFIED_BYTES 128   /* of the JSON that a record says about the check of its result, NUL included */
+#define RESULT_TYPE_BYTES 128 /* of a result's content type, NUL included */
+#define VERIFIED_BYTES 128    /* of the JSON that a record says about the check of its result, NUL included */
 
 /* Blobs for an intake: given by the gateway, or by a test that writes files. */
 struct blobs_face {
@@ -89,7 +89,9 @@ struct taken {
 };
 
 /* Reads an input while it arrives, so that the gateway never holds its text.
- * ctx comes from begin and ends with end or abort, exactly one of them. */
+ * ctx comes from begin and ends with end or abort, exactly one of them. feed
+ * may be called from any thread, by one at a time, and uses of ctx and of the
+ * face alone, but not peek: that is for end. */
 struct intake {
     const char *content_type; /* media type it reads */
     void *(*begin)(const struct limits *limits, const struct blobs_face *blobs);
@@ -121,8 +123,8 @@ struct result_face {
 
 /* One form in which a result can be had, produced while it is sent. */
 struct rendering {
-    const char *content_type;
-    bool        is_seekable; /* its size is known and it can be read from anywhere: ranges are served */
+    const char *content_type; /* "": that of the result, as its record says */
+    bool        is_seekable;  /* its size is known and it can be read from anywhere: ranges are served */
     /* Begins; face is borrowed until close. rows, cols: the window as the query has it ("a:b"), NULL: all.
      * *size: bytes that will come, or RENDER_SIZE_UNKNOWN. ERR_PARAM (no such window), ERR_ACCEPT (this result
      * cannot be said in this form), ERR_RESULT_GONE. */
@@ -159,6 +161,11 @@ struct kind_spec {
 
 /* Reads "blobs" out of refs: count of names, or -1 when refs are no such JSON. names: owned by the caller. */
 int input_blobs(const char *refs, char *names[INPUT_BLOBS_MAX]);
+
+/* Checks an input of raw bytes: a body within inline_max, or beyond that one blob, {"blobs":["ID"],"size":N} without a
+ * body. Either has one byte at least, and as many as the kind takes (raw_max) at most. ERR_BODY, ERR_TOO_LARGE. */
+enum err input_check_raw(const struct kind_spec *kind, const struct input *in, const struct limits *limits,
+                         struct fault *why) MUST_CHECK;
 
 #define KIND(name, program) extern const struct kind_spec name##_spec;
 #include "kinds/kinds.def"

@@ -22,8 +22,8 @@ struct task {
     void              *output; /* borrowed, 64-byte aligned: room for output_max bytes. NULL: to output_fd */
     int      output_fd;        /* borrowed: a file of output_max bytes, to be written from its start; -1: to output */
     uint64_t output_max;
-    /* A kind that is_open_ended has output for room_max bytes, and for a larger result output_fd, empty, which may
-     * grow to output_max (-1: there is no place for one). */
+    /* A kind that is_open_ended has output for room_max bytes, and for a larger result output_fd, empty, which grows
+     * (-1: there is no place for one); output_max bounds either. */
     uint64_t        room_max;
     bool            is_file;                  /* set by run of such a kind: the result is in output_fd */
     char            type[RESULT_TYPE_BYTES];  /* set by run of such a kind: content type; "": the kind's own */
