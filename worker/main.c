@@ -85,7 +85,8 @@ void worker_stop(struct worker *w)
 
 /* ---- the kernel ------------------------------------------------------------------ */
 
-/* Trials take their time, and nothing else happens meanwhile: no slot has a job before its executor was ready. */
+/* Trials take their time, and nothing else happens meanwhile: no slot has a job of the main program before that was
+ * ready, and the leases of others last longer. */
 bool worker_see_kernel(struct worker *w, const char *name)
 {
     if (w->has_seen_kernel)
