@@ -25,6 +25,9 @@ RULES = [
     (r"common/.*", GROUND, r"(?!)"),
     (r"kinds/hash/run\.c", rf"{GROUND}|kinds/(task|kind|raw)\.h|kinds/hash/.*", r"openssl/.*"),
     (r"kinds/matrix/blas\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/matrix/.*", r"cblas\.h|blis\.h"),
+    (r"kinds/image/(ops|sniff|jpeg|spec|image)\.[ch]", rf"{GROUND}|{SPECS}|kinds/image/(image|ops|sniff|jpeg)\.h", r"(?!)"),
+    (r"kinds/image/lossless\.[ch]", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/image/.*", r"turbojpeg\.h"),
+    (r"kinds/image/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/image/.*", r"vips/.*"),
     (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|kinds/(hash|matrix|spin)/.*", r"jansson\.h"),
     (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h", r"jansson\.h"),
     (r"api/(http|request)\.c|api/http_impl\.h", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
@@ -32,12 +35,12 @@ RULES = [
     (r"api/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
     (r"cli/(http|exchange)\.[ch]", rf"{GROUND}|cli/.*", r"curl/.*|jansson\.h"),
     (r"cli/.*", rf"{GROUND}|cli/.*", r"jansson\.h"),
-    (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|matrix/kernel)\.h|worker/frame\.h|worker/executor/.*",
+    (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|matrix/kernel|image/prepare)\.h|worker/frame\.h|worker/executor/.*",
      r"seccomp\.h"),
     (r"worker/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|worker/[a-z_]+\.h",
      r"uv\.h|jansson\.h"),
 ]
-LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash)")
+LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash|vips|turbojpeg)")
 
 
 def faults():

@@ -32,7 +32,7 @@ def test_a_broken_executor_is_named_tried_ever_more_slowly_and_gets_no_jobs(benc
     bench.fleet.start_worker()  # declares the queues
     bench.fleet.workers[0].stop()
     job = bench.put("hash", b"x", iterations=1)
-    worker = bench.fleet.start_worker(wait=False, MILLRACE_EXEC=path)
+    worker = bench.fleet.start_worker(wait=False, MILLRACE_EXEC=path, MILLRACE_KINDS="hash,matrix,spin")
     eventually(lambda: worker.log().count(said) >= 4)
     starts = worker.log().count(said)
     assert path in worker.log() and not worker.is_ready() and starts < 12

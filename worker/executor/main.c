@@ -62,7 +62,7 @@ int main(int argc, char **argv)
     serve_arguments(argc, argv, NAME, help);
     serve_greet(&x, NAME);
     warm_up(&x);
-    if (jail_enter(EXECUTOR_FD, x.hello.memory_max, &why))
+    if (jail_enter(EXECUTOR_FD, x.hello.memory_max, JAIL_HAS_THREADS, &why))
         serve_die(NAME, "jail", why.detail);
     kernel = kernel_name();
     snprintf(name, sizeof(name), "%s %s", kernel.library, kernel.core);

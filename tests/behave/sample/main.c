@@ -62,7 +62,7 @@ int main(int argc, char **argv)
 
     serve_arguments(argc, argv, NAME, "");
     serve_greet(&x, NAME);
-    if (jail_enter(EXECUTOR_FD, x.hello.memory_max, &why))
+    if (jail_enter(EXECUTOR_FD, x.hello.memory_max, JAIL_HAS_THREADS, &why))
         serve_die(NAME, "jail", why.detail);
     serve_jobs(&x, "");
 }
