@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kinds/crew.h"
 #include "kinds/matrix/kernel.h"
 #include "kinds/task.h"
 #include "worker/executor/jail.h"
@@ -29,6 +30,7 @@ struct executor {
     struct frame_hello   hello;
     char                *map; /* owned for good: frame.h has the layout */
     struct frame_shared *shared;
+    struct crew         *crew; /* owned for good; NULL: one thread */
 };
 
 _Noreturn static void die(const char *what, const char *detail)
@@ -141,6 +143,7 @@ static void greet(struct executor *x)
         die("mmap", strerror(errno));
     close(fds[0]);
     x->shared = (struct frame_shared *)x->map;
+    x->crew = crew_new((int)x->hello.threads); /* here: the jail makes no threads */
 }
 
 /* A small product, so that OpenBLAS has its threads and buffers before the
@@ -161,6 +164,7 @@ static void warm_up(const struct executor *x)
                                 .output_max = sizeof(output),
                                 .memory_max = x->hello.memory_max,
                                 .threads = (int)x->hello.threads,
+                                .crew = x->crew,
                                 .progress = &x->shared->progress};
 
     args_init(&args);
@@ -184,6 +188,7 @@ static struct task describe(struct executor *x, const struct frame_job *job, con
                         .output_fd = -1,
                         .memory_max = x->hello.memory_max,
                         .threads = (int)x->hello.threads,
+                        .crew = x->crew,
                         .progress = &x->shared->progress};
 
     memcpy(task.blob_fds, fds, job->blob_count * sizeof(*fds));
