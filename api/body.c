@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/ahead.h"
 #include "api/form.h"
 
 struct body {
@@ -13,10 +14,9 @@ struct body {
     const struct kind_spec *kind;
     const struct limits    *limits;
     struct spill           *spill;
-    struct blobs_face       face;
-    const struct intake    *intake;     /* NULL: raw bytes */
-    void                   *intake_ctx; /* owned until end or abort */
-    struct form            *form;       /* owned: around the parts of an intake, or around a raw input */
+    const struct intake    *intake; /* NULL: raw bytes */
+    struct ahead           *ahead;  /* owned: reads for the intake; NULL without one */
+    struct form            *form;   /* owned: around the parts of an intake, or around a raw input */
     int                     form_files;
     uint64_t                arrived; /* bytes of the body */
     struct buf              input;   /* raw, while it may travel in the message */
@@ -103,6 +103,8 @@ static enum err check_length(const struct body *b, struct fault *why)
 static enum err on_form_part(void *ctx, const char *name, const char *filename, const char *bytes, size_t len,
                              bool is_first, struct fault *why);
 
+static void on_read(void *ctx) { request_release(((struct body *)ctx)->request); }
+
 static enum err begin(struct body *b, struct fault *why)
 {
     const char *type = request_header(b->request, "Content-Type");
@@ -113,7 +115,7 @@ static enum err begin(struct body *b, struct fault *why)
     if (!e)
         e = check_length(b, why);
     if (!e && b->intake)
-        b->intake_ctx = b->intake->begin(b->limits, &b->face);
+        b->ahead = ahead_new(request_gateway(b->request), b->intake, b->spill, on_read, b);
     return e;
 }
 
@@ -127,7 +129,6 @@ enum err body_new(struct request *r, const struct kind_spec *kind, const struct 
     b->kind = kind;
     b->limits = limits;
     b->spill = spill;
-    b->face = spill_face(spill);
     e = begin(b, why);
     if (e)
         body_free(b);
@@ -187,8 +188,18 @@ static enum err on_form_part(void *ctx, const char *name, const char *filename, 
     struct body *b = ctx;
 
     if (b->intake)
-        return b->intake->feed(b->intake_ctx, name, is_first, bytes, len, why);
+        return ahead_feed(b->ahead, name, is_first, bytes, len, why);
     return take_file(b, name, filename, bytes, len, is_first, why);
+}
+
+/* To be read by an intake that gets all of it. */
+static enum err take_document(struct body *b, const char *bytes, size_t len, struct fault *why)
+{
+    enum err e = ahead_feed(b->ahead, NULL, false, bytes, len, why);
+
+    if (!e && ahead_is_full(b->ahead))
+        request_hold(b->request);
+    return e;
 }
 
 enum err body_feed(struct body *b, const char *bytes, size_t len, struct fault *why)
@@ -201,7 +212,7 @@ enum err body_feed(struct body *b, const char *bytes, size_t len, struct fault *
     if (b->form)
         return form_feed(b->form, bytes, len, why);
     if (b->intake)
-        return b->intake->feed(b->intake_ctx, NULL, false, bytes, len, why);
+        return take_document(b, bytes, len, why);
     return append_raw(b, bytes, len, why);
 }
 
@@ -216,17 +227,24 @@ static enum err end_form(const struct body *b, struct fault *why)
     return ERR_OK;
 }
 
+bool body_wait(struct body *b)
+{
+    bool is_busy = b->ahead && ahead_is_busy(b->ahead);
+
+    if (is_busy)
+        request_hold(b->request);
+    return is_busy;
+}
+
 enum err body_end(struct body *b, struct args *args, struct taken *out, struct fault *why)
 {
     struct taken taken = {0};
-    void        *intake_ctx = b->intake_ctx;
     enum err     e = b->form ? end_form(b, why) : ERR_OK;
 
     if (e)
         return e;
     if (b->intake) {
-        b->intake_ctx = NULL;
-        e = b->intake->end(intake_ctx, args, &taken, why);
+        e = ahead_end(b->ahead, args, &taken, why);
     } else {
         taken.body = b->input;
         b->input = (struct buf){0};
@@ -247,8 +265,7 @@ void body_free(struct body *b)
 {
     if (!b)
         return;
-    if (b->intake_ctx)
-        b->intake->abort(b->intake_ctx);
+    ahead_free(b->ahead);
     form_free(b->form);
     buf_free(&b->input);
     free(b);

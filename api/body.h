@@ -4,6 +4,7 @@
  * By its content type it goes to an intake of the kind, or is taken as raw
  * bytes; a form is read part by part for an intake that knows parts, and else
  * holds the one file that is the input. What is beyond inline_max goes to blobs.
+ * A large document is read by the thread pool while more of it arrives (ahead.h).
  */
 #ifndef MILLRACE_BODY_H
 #define MILLRACE_BODY_H
@@ -19,9 +20,13 @@ struct body;
 enum err body_new(struct request *r, const struct kind_spec *kind, const struct limits *limits, struct spill *spill,
                   struct body **out, struct fault *why) MUST_CHECK;
 
+/* May hold the request until what has come is read. */
 enum err body_feed(struct body *b, const char *bytes, size_t len, struct fault *why) MUST_CHECK;
 
-/* All has come: *out is the caller's. Parameters that the body itself defines are put into args. */
+/* Whether some of the body is still being read; then the request is held until it may be, and asked again. */
+bool body_wait(struct body *b);
+
+/* All has come and is read: *out is the caller's. Parameters that the body itself defines are put into args. */
 enum err body_end(struct body *b, struct args *args, struct taken *out, struct fault *why) MUST_CHECK;
 
 void body_free(struct body *b); /* accepts NULL */

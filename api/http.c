@@ -129,9 +129,12 @@ static void cut_connections(struct http *h)
 {
     int64_t now = mono_ms();
 
-    for (struct connection *c = h->connections; c; c = c->next)
-        if (is_slow(h, c, now) || has_gone(c))
+    for (struct connection *c = h->connections; c; c = c->next) {
+        bool is_our_turn = c->request && c->request->is_held;
+
+        if (!is_our_turn && (is_slow(h, c, now) || has_gone(c)))
             shutdown(c->fd, SHUT_RDWR);
+    }
 }
 
 /* ---- the head of a request ----------------------------------------------- */
@@ -184,6 +187,7 @@ static struct request *request_new(struct http *h, struct MHD_Connection *connec
     r->start_us = mono_us();
     r->link = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     r->is_head = !strcmp(method, "HEAD");
+    r->link->request = r;
     connection_enter(r->link, IN_BODY);
     encoding = request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     r->route = route_find(h->config.routes, method, path, &r->segment, allow);
@@ -255,6 +259,16 @@ static bool take_piece(struct request *r, const char *bytes, size_t len)
     return true;
 }
 
+/* Until the request is answered or released nothing more is received for it; small chunks that have been may still
+ * be handed out, and find it suspended. */
+static enum MHD_Result suspend(struct request *r)
+{
+    if (!r->is_suspended)
+        MHD_suspend_connection(r->connection);
+    r->is_suspended = true;
+    return MHD_YES;
+}
+
 static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, const char *path, const char *method,
                                  const char *version, const char *bytes, size_t *len, void **state)
 {
@@ -275,20 +289,18 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, c
         bool is_wanted = take_piece(r, bytes, *len);
 
         *len = 0;
+        if (is_wanted && r->is_held)
+            return suspend(r);
         return is_wanted ? MHD_YES : MHD_NO;
     }
     r->link->part = IN_ANSWER;
     if (r->is_early)
         return MHD_NO;
     if (!r->is_answered && !r->has_ended) {
-        r->has_ended = true;
         r->route->handler->end(r);
+        r->has_ended = !r->is_held;
     }
-    if (r->is_answered)
-        return request_queue(r);
-    r->is_suspended = true;
-    MHD_suspend_connection(connection);
-    return MHD_YES;
+    return r->is_answered ? request_queue(r) : suspend(r);
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
@@ -300,6 +312,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     if (!r)
         return;
     connection_enter(r->link, IN_HEAD);
+    r->link->request = NULL;
     if (r->has_started && r->route->handler->gone)
         r->route->handler->gone(r);
     r->http->streams -= r->is_stream;
@@ -463,6 +476,9 @@ void http_stop(struct http *h)
 {
     if (!h)
         return;
+    for (struct connection *c = h->connections; c; c = c->next)
+        if (c->request)
+            request_release(c->request);
     run(h); /* answers on their way leave */
     uv_poll_stop(&h->poll);
     MHD_stop_daemon(h->daemon);

@@ -11,6 +11,11 @@
  * where much of it is still to come the answer leaves at once, and the
  * connection closes behind them.
  *
+ * A handler that is busy with what has come holds its request: until it is
+ * released no more of the body is received (some small chunks that have been
+ * may still come), nor its end told; one that is held by its end is told of the
+ * end again. A stopping server releases all.
+ *
  * A head that tells the end of its body in more than one way is refused, and
  * its connection closes: nothing behind it is taken for a request.
  *
@@ -101,16 +106,23 @@ enum err request_each_query(struct request *r,
                             enum err (*fn)(void *ctx, const char *name, const char *value, struct fault *why),
                             void *ctx, struct fault *why);
 
+/* From body or end only: holds the request, see above. */
+void request_hold(struct request *r);
+
+/* From any callback of the loop; nothing happens to a request that is not held. */
+void request_release(struct request *r);
+
 /* The handler's own state, NULL at start. */
 void  request_set_state(struct request *r, void *state);
 void *request_state(const struct request *r);
 
 /* ---- how it is answered ----------------------------------------------- */
 
-/* One more header of the coming answer; name is static, value is copied. At most 6. */
+/* One more header of the coming answer; name is static, value is copied. At most 8. */
 void request_add_header(struct request *r, const char *name, const char *value);
 
-/* Answers: body is taken (emptied). content_type is static. The second answer to a request is ignored. */
+/* Answers: body is taken (emptied). content_type is static, or once the body has come borrowed. The second answer to a
+ * request is ignored. */
 void request_answer(struct request *r, int status, const char *content_type, struct buf *body);
 
 /* Where the bytes of an answer come from while it is sent. */

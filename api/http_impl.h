@@ -8,7 +8,7 @@
 
 #include "api/http.h"
 
-#define HEADERS_MAX 6
+#define HEADERS_MAX 8
 #define ROUTES_MAX 40
 #define STATUS_SLOTS 12
 
@@ -42,6 +42,7 @@ struct http {
 /* One client's connection: how long it has been delivering the present request. */
 struct connection {
     struct connection *next, *before;
+    struct request    *request; /* the present one, NULL in a head */
     int                fd;
     int64_t            since_ms;   /* mono; when it was opened, or its last request ended, or the present head came */
     int64_t            bytes;      /* of the body since then */
@@ -61,6 +62,8 @@ struct request {
     bool                   has_started; /* start was called, gone is owed */
     bool                   has_ended;   /* end was called */
     bool                   is_answered; /* response is set */
+    bool                   is_held;
+    int64_t                held_ms; /* mono; since when */
     bool                   is_suspended;
     bool                   is_stream; /* counts in streams */
     bool                   is_queued; /* response was handed to libmicrohttpd */

@@ -49,6 +49,32 @@ void request_add_header(struct request *r, const char *name, const char *value)
     r->headers[r->header_count++].value = xstrdup(value);
 }
 
+static void wake(struct request *r)
+{
+    if (!r->is_suspended)
+        return;
+    r->is_suspended = false;
+    MHD_resume_connection(r->connection);
+    http_mark_dirty(r->http);
+}
+
+void request_hold(struct request *r)
+{
+    if (!r->is_held)
+        r->held_ms = mono_ms();
+    r->is_held = true;
+}
+
+/* The time was ours: it must not make the client a slow one. */
+void request_release(struct request *r)
+{
+    if (!r->is_held)
+        return;
+    r->is_held = false;
+    r->link->since_ms += mono_ms() - r->held_ms;
+    wake(r);
+}
+
 /* Gives the response (taken) to the request, which has none yet. content_type NULL: no body. */
 static void respond(struct request *r, int status, const char *content_type, struct MHD_Response *response)
 {
@@ -62,11 +88,8 @@ static void respond(struct request *r, int status, const char *content_type, str
     r->status = status;
     r->is_answered = true;
     count_request(r->http, r);
-    if (r->is_suspended) {
-        r->is_suspended = false;
-        MHD_resume_connection(r->connection);
-        http_mark_dirty(r->http);
-    }
+    r->is_held = false;
+    wake(r);
 }
 
 void request_answer(struct request *r, int status, const char *content_type, struct buf *body)

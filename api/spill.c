@@ -111,37 +111,12 @@ const struct blob_info *spill_info(const struct spill *s, size_t i, const char *
     return &b->info;
 }
 
-/* ---- for an intake ------------------------------------------------------------ */
-
-static enum err face_create(void *ctx, size_t head, void **out, const char **name, struct fault *why)
-{
-    struct spilled *b;
-    enum err        e = spill_create(ctx, NULL, -1, head, &b, why);
-
-    if (!e) {
-        *out = b;
-        *name = b->name;
-    }
-    return e;
-}
-
-static enum err face_append(void *out, const void *bytes, size_t len, struct fault *why)
-{
-    return spill_append(out, bytes, len, why);
-}
-
-static void face_set_head(void *out, const void *head)
-{
-    struct spilled *b = out;
-
-    memcpy(b->head, head, b->head_len);
-}
+void spill_set_head(struct spilled *b, const void *head) { memcpy(b->head, head, b->head_len); }
 
 /* A blob that is named as input begins its time anew: it must not be swept before the job is on record. */
-static enum err face_peek(void *ctx, const char *name, void *bytes, size_t len, size_t *got, uint64_t *size,
-                          struct fault *why)
+enum err spill_peek(struct gateway *gw, const char *name, void *bytes, size_t len, size_t *got, uint64_t *size,
+                    struct fault *why)
 {
-    struct gateway  *gw = ((struct spill *)ctx)->gw;
     struct blob_info info;
     ssize_t          part = 1;
     int              fd;
@@ -160,11 +135,6 @@ static enum err face_peek(void *ctx, const char *name, void *bytes, size_t len, 
     *size = (uint64_t)info.size;
     close(fd);
     return e;
-}
-
-struct blobs_face spill_face(struct spill *s)
-{
-    return (struct blobs_face){s, face_create, face_append, face_set_head, face_peek};
 }
 
 /* ---- the end -------------------------------------------------------------------- */

@@ -33,8 +33,12 @@ enum err spill_append(struct spilled *b, const void *bytes, size_t len, struct f
 
 const char *spilled_name(const struct spilled *b);
 
-/* The same for an intake; ctx is s, which must live as long as the face is used. */
-struct blobs_face spill_face(struct spill *s);
+/* The bytes for the place that spill_create left free in front; copied. */
+void spill_set_head(struct spilled *b, const void *head);
+
+/* As the peek of struct blobs_face. */
+enum err spill_peek(struct gateway *gw, const char *name, void *bytes, size_t len, size_t *got, uint64_t *size,
+                    struct fault *why) MUST_CHECK;
 
 /* The blobs in the order in which they were begun; info is valid once they are sealed. */
 size_t                  spill_count(const struct spill *s);

@@ -16,8 +16,19 @@ static void *or_die(void *p)
     return p;
 }
 
+#define CACHED_BYTES 1024 /* glibc keeps freed blocks up to this size at hand for malloc, but not for calloc */
+
 void *xmalloc(size_t bytes) { return or_die(malloc(bytes ? bytes : 1)); }
-void *xcalloc(size_t count, size_t bytes) { return or_die(calloc(count ? count : 1, bytes)); }
+
+void *xcalloc(size_t count, size_t bytes)
+{
+    size_t total;
+
+    if (__builtin_mul_overflow(count, bytes, &total) || total > CACHED_BYTES)
+        return or_die(calloc(count, bytes));
+    return memset(xmalloc(total), 0, total);
+}
+
 void *xrealloc(void *p, size_t bytes) { return or_die(realloc(p, bytes ? bytes : 1)); }
 char *xstrdup(const char *text) { return or_die(strdup(text)); }
 

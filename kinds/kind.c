@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kind.c - the table of kinds, and parameters as text and as JSON.
- *
- * A value is checked against its row wherever it enters, so whoever holds a
- * struct args that was completed holds values within their bounds.
- */
+/* kind.c - the tables of kinds, of their programs, and of parameters; references to blobs. */
 #include "kinds/kind.h"
 
 #include <jansson.h>
@@ -11,13 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/numtext.h"
-
-#define INT_DIGITS_MAX 15 /* what a double, and so a row's bound, holds exactly */
-#define SHOWN_MAX 40      /* bytes of a refused value that the detail repeats */
-
 const struct kind_spec *const kinds[KIND_COUNT] = {
-#define KIND(name) &name##_spec,
+#define KIND(name, program) &name##_spec,
+#include "kinds/kinds.def"
+#undef KIND
+};
+
+const char *const program_files[PROGRAM_COUNT] = {
+#define PROGRAM(name, file) file,
+#include "kinds/programs.def"
+#undef PROGRAM
+};
+
+const enum program_id kind_programs[KIND_COUNT] = {
+#define KIND(name, program) PROGRAM_##program,
 #include "kinds/kinds.def"
 #undef KIND
 };
@@ -25,6 +28,7 @@ const struct kind_spec *const kinds[KIND_COUNT] = {
 const struct param common_params[] = {
     {"timeout", PARAM_INT, 1, 518400, false, NAN, "seconds", "time limit of one attempt"},
     {"deadline", PARAM_INT, 1, 31536000, false, NAN, "seconds", "from submit until it must have started"},
+    {"attempts", PARAM_INT, 1, 100, false, NAN, "", "runs that it may spend on errors of its own; the first counts"},
     {.type = PARAM_END},
 };
 
@@ -55,181 +59,9 @@ int kind_param_find(const struct kind_spec *kind, const char *name)
     const struct param *p;
 
     for (int i = 0; (p = kind_param(kind, i)); i++)
-        if (strcmp(p->name, name) == 0)
+        if (p->type != PARAM_REST && strcmp(p->name, name) == 0)
             return i;
     return -1;
-}
-
-void args_init(struct args *args)
-{
-    for (int i = 0; i < PARAMS_MAX; i++) {
-        args->real[i] = NAN;
-        args->integer[i] = 0;
-    }
-}
-
-/* The refusal of one value, with what the row would take. */
-static enum err refuse(const struct param *p, const char *given, struct fault *why)
-{
-    const char *space = *p->unit ? " " : "";
-
-    if (p->type == PARAM_INT)
-        return fault_set(why, ERR_PARAM, "%s must be a whole number from %.0f to %.0f%s%s, not '%.*s'", p->name, p->min,
-                         p->max, space, p->unit, SHOWN_MAX, given);
-    return fault_set(why, ERR_PARAM, "%s must be a number from %.15g to %.15g%s%s, not '%.*s'", p->name, p->min, p->max,
-                     space, p->unit, SHOWN_MAX, given);
-}
-
-static bool is_within(const struct param *p, double value) { return value >= p->min && value <= p->max; }
-
-/* Row index of a name that may still be set. */
-static enum err find_unset(const struct kind_spec *kind, const struct args *args, const char *name, int *at,
-                           struct fault *why)
-{
-    int i = kind_param_find(kind, name);
-
-    if (i < 0)
-        return fault_set(why, ERR_PARAM, "%s has no parameter '%.*s'", kind->name, SHOWN_MAX, name);
-    if (!isnan(args->real[i]))
-        return fault_set(why, ERR_PARAM, "%s is given more than once", name);
-    *at = i;
-    return ERR_OK;
-}
-
-static size_t digits(const char *text) { return strspn(text, "0123456789"); }
-
-/* Plain digits; leading zeros are harmless. */
-static bool read_int(const char *text, double *out)
-{
-    size_t len = digits(text);
-
-    if (!len || text[len])
-        return false;
-    while (*text == '0' && text[1])
-        text++, len--;
-    *out = len <= INT_DIGITS_MAX ? (double)strtoll(text, NULL, 10) : INFINITY;
-    return true;
-}
-
-/* Plain decimals, no exponent: -12.5 */
-static bool read_real(const char *text, double *out)
-{
-    const char *p = text + (*text == '-');
-    size_t      len = digits(p);
-
-    if (!len)
-        return false;
-    p += len;
-    if (*p == '.') {
-        len = digits(++p);
-        if (!len)
-            return false;
-        p += len;
-    }
-    return !*p && numtext_read(text, p, out);
-}
-
-enum err args_set(const struct kind_spec *kind, struct args *args, const char *name, const char *text,
-                  struct fault *why)
-{
-    const struct param *p;
-    enum err            e;
-    double              value;
-    int                 i;
-
-    e = find_unset(kind, args, name, &i, why);
-    if (e)
-        return e;
-    p = kind_param(kind, i);
-    if (!(p->type == PARAM_INT ? read_int(text, &value) : read_real(text, &value)) || !is_within(p, value))
-        return refuse(p, text, why);
-    args->real[i] = value;
-    args->integer[i] = (int64_t)value;
-    return ERR_OK;
-}
-
-enum err args_complete(const struct kind_spec *kind, struct args *args, struct fault *why)
-{
-    const struct param *p;
-
-    for (int i = 0; (p = kind_param(kind, i)); i++) {
-        if (!isnan(args->real[i]))
-            continue;
-        if (p->is_required)
-            return fault_set(why, ERR_PARAM, "%s is missing: %s, from %.15g to %.15g", p->name, p->help, p->min,
-                             p->max);
-        args->real[i] = p->fallback;
-        args->integer[i] = isnan(p->fallback) ? 0 : (int64_t)p->fallback;
-    }
-    return ERR_OK;
-}
-
-void args_to_json(const struct kind_spec *kind, const struct args *args, struct buf *out)
-{
-    const struct param *p;
-    const char         *before = "{";
-
-    for (int i = 0; (p = kind_param(kind, i)); i++) {
-        if (isnan(args->real[i]))
-            continue;
-        buf_printf(out, "%s\"%s\":", before, p->name);
-        if (p->type == PARAM_INT)
-            buf_printf(out, "%lld", (long long)args->integer[i]);
-        else
-            out->len += numtext_print(args->real[i], buf_reserve(out, NUMTEXT_BYTES));
-        before = ",";
-    }
-    buf_text(out, *before == '{' ? "{}" : "}");
-}
-
-static enum err set_from_json(const struct kind_spec *kind, struct args *args, const char *name, const json_t *value,
-                              struct fault *why)
-{
-    const struct param *p;
-    enum err            e;
-    double              number;
-    int                 i;
-
-    e = find_unset(kind, args, name, &i, why);
-    if (e)
-        return e;
-    p = kind_param(kind, i);
-    number = json_number_value(value);
-    if (!(p->type == PARAM_INT ? json_is_integer(value) : json_is_number(value)) || !is_within(p, number)) {
-        char *given = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-
-        e = refuse(p, given ? given : "", why);
-        free(given);
-        return e;
-    }
-    args->real[i] = number;
-    args->integer[i] = (int64_t)number;
-    return ERR_OK;
-}
-
-enum err args_from_json(const struct kind_spec *kind, const char *json, struct args *args, struct fault *why)
-{
-    json_error_t error;
-    json_t      *doc = json_loads(json, JSON_REJECT_DUPLICATES, &error);
-    json_t      *value;
-    const char  *name;
-    enum err     e = ERR_OK;
-
-    args_init(args);
-    if (!json_is_object(doc)) {
-        e = fault_set(why, ERR_PARAM, "the parameters are not a JSON object: %s", doc ? "another type" : error.text);
-        goto out;
-    }
-    json_object_foreach(doc, name, value)
-    {
-        e = set_from_json(kind, args, name, value, why);
-        if (e)
-            goto out;
-    }
-    e = args_complete(kind, args, why);
-out:
-    json_decref(doc);
-    return e;
 }
 
 int input_blobs(const char *refs, char *names[INPUT_BLOBS_MAX])
@@ -247,9 +79,35 @@ int input_blobs(const char *refs, char *names[INPUT_BLOBS_MAX])
     return is_fine ? count : -1;
 }
 
-int64_t args_common(const struct kind_spec *kind, const struct args *args, const char *name)
+/* Bytes of the input: of the body, or of the one blob that stands for it. False: refs that say nothing of the kind. */
+static bool read_raw_size(const struct input *in, uint64_t *bytes)
 {
-    int i = kind_param_find(kind, name);
+    json_t *doc = *in->refs ? json_loads(in->refs, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *size = json_object_get(doc, "size");
+    bool    is_fine = !*in->refs || (!in->body_len && json_array_size(json_object_get(doc, "blobs")) == 1 &&
+                                  json_is_integer(size) && json_integer_value(size) >= 0);
 
-    return i < 0 || isnan(args->real[i]) ? -1 : args->integer[i];
+    *bytes = *in->refs ? (uint64_t)json_integer_value(size) : in->body_len;
+    json_decref(doc);
+    return is_fine;
+}
+
+enum err input_check_raw(const struct kind_spec *kind, const struct input *in, const struct limits *limits,
+                         struct fault *why)
+{
+    bool     is_blob = *in->refs;
+    uint64_t in_blob = kind->raw_max > limits->inline_max ? kind->raw_max : limits->inline_max;
+    uint64_t most = limits->has_blobs || is_blob ? in_blob : limits->inline_max; /* of any input */
+    uint64_t here = is_blob ? in_blob : limits->inline_max;                      /* of one that comes like this */
+    uint64_t bytes;
+
+    if (!read_raw_size(in, &bytes))
+        return fault_set(why, ERR_BODY, "the input's references do not name one blob and its size");
+    if (!bytes)
+        return fault_set(why, ERR_BODY, "the body is empty; %s takes 1 to %llu bytes", kind->name,
+                         (unsigned long long)most);
+    if (bytes > here)
+        return fault_set(why, ERR_TOO_LARGE, "the body has %llu bytes; the limit is %llu bytes",
+                         (unsigned long long)bytes, (unsigned long long)here);
+    return ERR_OK;
 }

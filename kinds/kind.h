@@ -16,13 +16,19 @@
 #include "common/err.h"
 #include "common/msg.h"
 
-enum param_type { PARAM_END, PARAM_INT, PARAM_REAL };
+enum param_type {
+    PARAM_END,
+    PARAM_INT,
+    PARAM_REAL,
+    PARAM_TEXT, /* min and max: bytes */
+    PARAM_REST, /* what no other row is called: names of [a-z0-9_] with a text each, of min to max bytes */
+};
 
 /* One parameter: a row from which checks, help and the API description come. */
 struct param {
     const char     *name;
     enum param_type type;
-    double          min, max; /* inclusive; exact for integers up to 2^53 */
+    double          min, max; /* inclusive; exact for integers up to 2^53; of texts: bytes */
     bool            is_required;
     double          fallback; /* when absent and not required; NAN: stays absent */
     const char     *unit;     /* "" when it is a plain count */
@@ -30,11 +36,16 @@ struct param {
 };
 
 #define PARAMS_MAX 16
+#define PARAMS_TEXT_BYTES 1024 /* of all texts of one job, NULs included, and of all that PARAM_REST took */
 
-/* Values in the order of kind_param: the kind's own rows, then the common ones. */
+/* Values in the order of kind_param: the kind's own rows, then the common ones. Texts are what JSON and a command
+ * line can carry alike: UTF-8 without control characters. */
 struct args {
-    double  real[PARAMS_MAX];    /* NAN: absent */
-    int64_t integer[PARAMS_MAX]; /* of PARAM_INT rows */
+    double   real[PARAMS_MAX];    /* NAN: absent */
+    int64_t  integer[PARAMS_MAX]; /* of PARAM_INT rows; of PARAM_TEXT rows where in text it begins */
+    uint32_t text_len, rest_len;
+    char     text[PARAMS_TEXT_BYTES];
+    char     rest[PARAMS_TEXT_BYTES]; /* name NUL value NUL, ..., by name */
 };
 
 /* What one installation takes; from its settings. */
@@ -55,7 +66,8 @@ struct input {
     const char *refs;
 };
 #define INPUT_BLOBS_MAX 4
-#define VERIFIED_BYTES 128 /* of the JSON that a record says about the check of its result, NUL included */
+#define RESULT_TYPE_BYTES 128 /* of a result's content type, NUL included */
+#define VERIFIED_BYTES 128    /* of the JSON that a record says about the check of its result, NUL included */
 
 /* Blobs for an intake: given by the gateway, or by a test that writes files. */
 struct blobs_face {
@@ -77,7 +89,9 @@ struct taken {
 };
 
 /* Reads an input while it arrives, so that the gateway never holds its text.
- * ctx comes from begin and ends with end or abort, exactly one of them. */
+ * ctx comes from begin and ends with end or abort, exactly one of them. feed
+ * may be called from any thread, by one at a time, and uses of ctx and of the
+ * face alone, but not peek: that is for end. */
 struct intake {
     const char *content_type; /* media type it reads */
     void *(*begin)(const struct limits *limits, const struct blobs_face *blobs);
@@ -109,13 +123,13 @@ struct result_face {
 
 /* One form in which a result can be had, produced while it is sent. */
 struct rendering {
-    const char *content_type;
-    bool        is_seekable; /* its size is known and it can be read from anywhere: ranges are served */
+    const char *content_type; /* "": that of the result, as its record says */
+    bool        is_seekable;  /* its size is known and it can be read from anywhere: ranges are served */
     /* Begins; face is borrowed until close. rows, cols: the window as the query has it ("a:b"), NULL: all.
      * *size: bytes that will come, or RENDER_SIZE_UNKNOWN. ERR_PARAM (no such window), ERR_ACCEPT (this result
      * cannot be said in this form), ERR_RESULT_GONE. */
-    enum err (*open)(const struct result_face *face, const char *rows, const char *cols, void **stream,
-                     uint64_t *size, struct fault *why);
+    enum err (*open)(const struct result_face *face, const char *rows, const char *cols, void **stream, uint64_t *size,
+                     struct fault *why);
     /* Up to len bytes from offset on, in order unless is_seekable; 0: the end, -1: it broke off (why). */
     int64_t (*read)(void *stream, uint64_t offset, char *out, size_t len, struct fault *why);
     void (*close)(void *stream);
@@ -131,6 +145,9 @@ struct kind_spec {
     const char             *result_type; /* content type of the raw result */
     bool                    is_pulled;   /* finished jobs are handed out by pullCompleted */
     bool                    takes_body;  /* false: a body is refused, the input is empty */
+    /* The result's size is known only when it is there, and result_bytes of check is no more than a bound: it is made
+     * in memory or in a file, as it comes (task.h), and its content type may be another than result_type. */
+    bool is_open_ended;
     /* What the rows cannot say: sizes that must agree. Called at submit, by the worker, and by run.
      * result_bytes: upper bound of the raw result. */
     enum err (*check)(const struct args *args, const struct input *in, const struct limits *limits,
@@ -143,18 +160,34 @@ struct kind_spec {
 };
 
 /* Reads "blobs" out of refs: count of names, or -1 when refs are no such JSON. names: owned by the caller. */
-int  input_blobs(const char *refs, char *names[INPUT_BLOBS_MAX]);
+int input_blobs(const char *refs, char *names[INPUT_BLOBS_MAX]);
 
-#define KIND(name) extern const struct kind_spec name##_spec;
+/* Checks an input of raw bytes: a body within inline_max, or beyond that one blob, {"blobs":["ID"],"size":N} without a
+ * body. Either has one byte at least, and as many as the kind takes (raw_max) at most. ERR_BODY, ERR_TOO_LARGE. */
+enum err input_check_raw(const struct kind_spec *kind, const struct input *in, const struct limits *limits,
+                         struct fault *why) MUST_CHECK;
+
+#define KIND(name, program) extern const struct kind_spec name##_spec;
 #include "kinds/kinds.def"
 #undef KIND
 
 enum kind_id {
-#define KIND(name) KIND_ID_##name,
+#define KIND(name, program) KIND_ID_##name,
 #include "kinds/kinds.def"
 #undef KIND
     KIND_COUNT
 };
+
+enum program_id {
+#define PROGRAM(name, file) PROGRAM_##name,
+#include "kinds/programs.def"
+#undef PROGRAM
+    PROGRAM_COUNT
+};
+
+/* File names of the programs, and who computes each kind. */
+extern const char *const     program_files[PROGRAM_COUNT];
+extern const enum program_id kind_programs[KIND_COUNT];
 
 /* All kinds, in the order of kinds.def, KIND_COUNT of them. */
 extern const struct kind_spec *const kinds[KIND_COUNT];
@@ -172,6 +205,15 @@ const struct param *kind_param(const struct kind_spec *kind, int i);
 /* Index of the parameter of this name, or -1. */
 int kind_param_find(const struct kind_spec *kind, const char *name);
 
+/* The text of row i, a PARAM_TEXT; NULL when it is absent. */
+const char *args_text(const struct args *args, int i);
+
+/* The value of a name that a PARAM_REST took; NULL when it is absent. */
+const char *args_rest(const struct args *args, const char *name);
+
+/* Walks those names: *at is 0 to begin with; false behind the last. */
+bool args_next_rest(const struct args *args, size_t *at, const char **name, const char **value);
+
 /* Sets one value from text (plain decimal; no sign, blanks or exponent for
  * PARAM_INT). Refuses unknown and repeated names: all values start absent
  * (args_init). */
@@ -187,7 +229,7 @@ void     args_to_json(const struct kind_spec *kind, const struct args *args, str
 enum err args_from_json(const struct kind_spec *kind, const char *json, struct args *args,
                         struct fault *why) MUST_CHECK;
 
-/* Value of a common parameter ("timeout", "deadline") in seconds, or -1 when absent. */
+/* Value of a common parameter ("timeout", "deadline": seconds; "attempts"), or -1 when absent. */
 int64_t args_common(const struct kind_spec *kind, const struct args *args, const char *name);
 
 #endif

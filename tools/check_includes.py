@@ -12,7 +12,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GROUND = r"common/[a-z]+\.(h|def)"
-SPECS = r"kinds/(kind\.h|render\.h|kinds\.def)"
+SPECS = r"kinds/(kind\.h|render\.h|kinds\.def|programs\.def)"
 
 # First match wins: (files, project headers allowed, library headers allowed).
 RULES = [
@@ -23,13 +23,15 @@ RULES = [
     (r"common/checksum\.c", GROUND, r"xxhash\.h"),
     (r"common/msg\.[ch]", GROUND, r"jansson\.h"),
     (r"common/.*", GROUND, r"(?!)"),
-    (r"kinds/hash/run\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/hash/.*", r"openssl/.*"),
+    (r"kinds/hash/run\.c", rf"{GROUND}|kinds/(task|kind|raw)\.h|kinds/hash/.*", r"openssl/.*"),
     (r"kinds/matrix/blas\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/matrix/.*", r"cblas\.h|blis\.h"),
     (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/(task|crew)\.h|kinds/(hash|matrix|spin)/.*", r"jansson\.h"),
-    (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/(task|crew)\.h", r"jansson\.h"),
+    (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw|crew)\.h", r"jansson\.h"),
     (r"api/(http|request)\.c|api/http_impl\.h", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
     (r"api/auth\.c", rf"{GROUND}|api/.*", r"openssl/.*"),
     (r"api/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
+    (r"cli/(http|exchange)\.[ch]", rf"{GROUND}|cli/.*", r"curl/.*|jansson\.h"),
+    (r"cli/.*", rf"{GROUND}|cli/.*", r"jansson\.h"),
     (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|crew|matrix/kernel)\.h|worker/frame\.h|worker/executor/.*",
      r"seccomp\.h"),
     (r"worker/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|worker/[a-z_]+\.h",

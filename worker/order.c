@@ -125,7 +125,9 @@ enum err order_read(const struct settings *settings, const struct share *share, 
     if (e)
         return e;
     out->limit_s = limit_s_of(settings, kind, &out->args);
-    out->is_blob = is_member || out->result_max > frame_output_max(limits.inline_max);
+    if (kind->is_open_ended && out->result_max > limits.result_max)
+        out->result_max = limits.result_max;
+    out->is_blob = !kind->is_open_ended && (is_member || out->result_max > frame_output_max(limits.inline_max));
     cut(share, kind, d, &in, out);
     return out->is_blob || out->member_count > 1 ? refuse_blobs(settings, why) : ERR_OK;
 }

@@ -15,8 +15,8 @@
 
 struct order {
     struct args args;           /* complete; those that fix the cut too, when there are members */
-    uint64_t    result_max;     /* upper bound of the result's bytes; of a blob: its size */
-    bool        is_blob;        /* the result goes into a blob */
+    uint64_t    result_max;     /* upper bound of the result's bytes; of a blob: its size, unless it is open-ended */
+    bool        is_blob;        /* the result goes into a blob; of an open-ended kind its executor says that */
     int64_t     limit_s;        /* the attempt's time limit */
     bool        is_undecodable; /* refused as a message, not as a job: a copy belongs into the dead queue */
     int         blob_count;     /* of the input */

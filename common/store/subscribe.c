@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* subscribe.c - a second connection that hears of ended jobs and of new outbox entries.
+/* subscribe.c - a second connection that hears of ended jobs, of sets and of new outbox entries.
  *
  * It lives only while the first one is up: that one notices a server that went
  * silent, here nothing is ever owed. Whenever the subscription begins, something
@@ -10,7 +10,8 @@
 
 #include "common/store/internal.h"
 
-#define ENDED "millrace:ended"   /* the id of a watched job */
+#define ENDED "millrace:ended"   /* the id of a watched job, a newline and its record: rare.lua, notice */
+#define SET "millrace:group"     /* the id of a watched set in which somebody ended */
 #define OUTBOX "millrace:outbox" /* some script has made entries */
 
 struct subscription {
@@ -30,27 +31,65 @@ static void plan_again(struct subscription *sub)
     uv_timer_start(&sub->again, on_again, store_backoff_ms(sub->failures++), 0);
 }
 
+/* Tells of a job with what stands behind its id; without that, or when it is of another epoch than ours, the
+ * listener has to ask. */
+static void tell_ended(struct store *s, const char *id, const char *rest, size_t len)
+{
+    redisReader       *reader = len ? redisReaderCreate() : NULL;
+    void              *reply = NULL;
+    struct reply_parts parts = {0};
+    bool               is_told = reader && redisReaderFeed(reader, rest, len) == REDIS_OK &&
+                   redisReaderGetReply(reader, &reply) == REDIS_OK && reply && reply_read_notice(id, reply, &parts) &&
+                   parts.reply.epoch == s->epoch;
+
+    s->events.ended(s->ctx, id, is_told ? &parts.reply : NULL);
+    reply_free(&parts);
+    if (reply)
+        freeReplyObject(reply);
+    if (reader)
+        redisReaderFree(reader);
+}
+
+static void on_ended(struct store *s, const char *text, size_t len)
+{
+    const char *end = memchr(text, '\n', len);
+    size_t      id_len = end ? (size_t)(end - text) : len;
+    char        id[JOB_ID_BYTES];
+
+    if (id_len != sizeof id - 1)
+        return;
+    memcpy(id, text, id_len);
+    id[id_len] = 0;
+    if (job_id_is_valid(id))
+        tell_ended(s, id, text + id_len + 1, end ? len - id_len - 1 : 0);
+}
+
 static void on_message(redisAsyncContext *ac, void *reply, void *data)
 {
     struct subscription *sub = data;
     const redisReply    *r = reply;
     struct store        *s = sub->store;
+    const char          *channel;
     bool                 is_ended;
 
     (void)ac;
     if (!r || !sub->link || r->type != REDIS_REPLY_ARRAY || r->elements != 3)
         return;
-    is_ended = strcmp(r->element[1]->str, ENDED) == 0;
+    channel = r->element[1]->str;
+    is_ended = strcmp(channel, ENDED) == 0;
     if (strcmp(r->element[0]->str, "subscribe") == 0) {
         sub->failures = 0;
         if (is_ended && s->events.missed)
             s->events.missed(s->ctx);
     } else if (strcmp(r->element[0]->str, "message") != 0 || r->element[2]->type != REDIS_REPLY_STRING) {
         return;
-    } else if (!is_ended && s->events.outbox) {
-        s->events.outbox(s->ctx);
-    } else if (is_ended && s->events.ended && job_id_is_valid(r->element[2]->str)) {
-        s->events.ended(s->ctx, r->element[2]->str);
+    } else if (strcmp(channel, OUTBOX) == 0) {
+        if (s->events.outbox)
+            s->events.outbox(s->ctx);
+    } else if (is_ended && s->events.ended) {
+        on_ended(s, r->element[2]->str, (size_t)r->element[2]->len);
+    } else if (!is_ended && s->events.set && job_id_is_valid(r->element[2]->str)) {
+        s->events.set(s->ctx, r->element[2]->str);
     }
 }
 
@@ -69,7 +108,7 @@ static void on_link_up(void *ctx)
     redisAsyncContext   *ac = link_context(sub->link);
 
     boot_login(ac, &sub->store->url, on_login, sub);
-    redisAsyncCommand(ac, on_message, sub, "SUBSCRIBE " ENDED " " OUTBOX);
+    redisAsyncCommand(ac, on_message, sub, "SUBSCRIBE " ENDED " " SET " " OUTBOX);
 }
 
 static void on_link_down(void *ctx, const char *why)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_ROOM 4096 /* bytes; doubles up to inline_max */
-#define ALIGNMENT 8     /* of B within a body */
+#define FIRST_ROOM 512 /* bytes; doubles up to inline_max */
+#define ALIGNMENT 8    /* of B within a body */
 
 static char letter(int i) { return (char)('A' + i); }
 

@@ -34,6 +34,7 @@ struct bench {
     const char   *password; /* NULL: none */
     int           ups, downs, missed, kicks;
     char          ended[JOB_ID_BYTES];
+    char          told[64]; /* with that: the state and the result of its record, "" without one */
     struct seen   seen;
 };
 

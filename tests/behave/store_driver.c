@@ -427,6 +427,7 @@ static void store__watched_jobs_tell_their_end(void **state)
     for (int64_t end = mono_ms() + LATE_MS; !*b->ended && mono_ms() < end;)
         uv_run(&b->loop, UV_RUN_ONCE);
     assert_string_equal(b->ended, m->id);
+    assert_string_equal(b->told, "completed v");
     cli(b, "CLIENT KILL TYPE pubsub");
     await(b, &b->missed, 2);
     assert_int_equal(b->downs, 0);

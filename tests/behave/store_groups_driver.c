@@ -230,6 +230,7 @@ static void groups__a_watched_parent_tells_its_end(void **state)
     for (int turns = 0; !*b->ended && turns < 500; turns++)
         uv_run(&b->loop, UV_RUN_ONCE);
     assert_string_equal(b->ended, g.parent->id);
+    assert_string_equal(b->told, "");
     group_fini(&g);
 }
 

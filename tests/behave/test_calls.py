@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from harness import eventually
+from store_scripts import script_text
 
 
 @pytest.fixture
@@ -245,6 +246,37 @@ def test_many_may_wait_for_one_job(fleet):
                  for path in ("", "/result") for wait in (20, 20, 20, 0.1, 20, 0.2, 20, 20)]
         answers = [wait.result() for wait in waits]
     assert sum(a.status_code == 200 and a.json().get("state", "completed") == "completed" for a in answers) >= 12
+
+
+def waiting(fleet):
+    return int(re.search(r"^millrace_http_long_polls (\d+)$", fleet.call("GET", "/metrics").text, re.MULTILINE)[1])
+
+
+@pytest.mark.parametrize("side,asks", [(4, 2), (64, 3)])
+def test_who_waits_is_answered_by_what_is_told_of_the_end(servers, fleet, side, asks):
+    """Each call asks the store once, when it begins to wait; the end brings the record, and a result that is short."""
+    import concurrent.futures
+
+    get = hashlib.sha1(script_text("get").encode()).hexdigest()
+    blockers = [fleet.submit("spin", seconds=2) for _ in range(2)]
+    for blocker in blockers:
+        fleet.wait_state(blocker, "in-progress")
+    job = fleet.submit_matrix(numpy.eye(side), numpy.eye(side))  # for which there is no slot yet
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, servers.store().monitor() as monitor:
+        waits = [pool.submit(fleet.call, "GET", f"/jobs/{job}{path}?wait=30") for path in ("", "/result")]
+        eventually(lambda: waiting(fleet) == 2)
+        record, result = (wait.result() for wait in waits)
+        servers.store().echo("all have their answers")
+        asked = []
+        for seen in monitor.listen():
+            if "all have their answers" in seen["command"]:
+                break
+            asked += [seen["command"]] if get in seen["command"] and job in seen["command"] else []
+    assert len(asked) == asks, asked
+    assert record.json() == fleet.job(job) and record.json()["state"] == "completed"
+    assert result.json() == {"C": numpy.eye(side).tolist()} and result.headers["ETag"]
+    for blocker in blockers:
+        fleet.wait_end(blocker)
 
 
 def test_progress_of_a_running_job_is_seen(fleet):

@@ -47,12 +47,14 @@ class Job(ctypes.Structure):
                 ("blob_count", ctypes.c_uint32), ("has_output", ctypes.c_uint32),
                 ("blob_bytes", ctypes.c_uint64 * BLOBS_MAX), ("output_max", ctypes.c_uint64),
                 ("real", ctypes.c_double * PARAMS_MAX), ("integer", ctypes.c_int64 * PARAMS_MAX),
+                ("text_len", ctypes.c_uint32), ("rest_len", ctypes.c_uint32),
+                ("text", ctypes.c_char * 1024), ("rest", ctypes.c_char * 1024),
                 ("refs", ctypes.c_char * 2048)]
 
 
 class Done(ctypes.Structure):
     _fields_ = [("type", ctypes.c_uint32), ("err", ctypes.c_uint32), ("output_len", ctypes.c_uint64),
-                ("sum", ctypes.c_char * 33), ("verified", ctypes.c_char * 128),
+                ("is_file", ctypes.c_uint32), ("media", ctypes.c_char * 128), ("sum", ctypes.c_char * 33), ("verified", ctypes.c_char * 128),
                 ("why_err", ctypes.c_uint32), ("detail", ctypes.c_char * 256)]
 
 
@@ -94,8 +96,9 @@ class Executor:
         self.map[self.input_at:self.input_at + len(body)] = body
         job = Job(JOB, kind, len(body), len(blobs), output is not None)
         for i in range(PARAMS_MAX):
-            job.real[i] = values[i] if i < len(values) else math.nan
-            job.integer[i] = int(values[i]) if i < len(values) else 0
+            value = values[i] if i < len(values) else math.nan  # NAN: absent
+            job.real[i] = value
+            job.integer[i] = 0 if math.isnan(value) else int(value)
         for i, blob in enumerate(blobs):
             job.blob_bytes[i] = os.fstat(blob).st_size
         job.refs = json.dumps(refs).encode() if refs else b""

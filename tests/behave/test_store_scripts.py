@@ -599,8 +599,54 @@ def test_watched_jobs_publish_their_end(store):
         assert store.call("get", watched.id, 1, 0)[0] == "ok"
         end(store.leased(silent))
         end(store.leased(watched))
-        assert heard.get_message(timeout=5)["data"].decode() == watched.id
+        assert heard.get_message(timeout=5)["data"][:36].decode() == watched.id
     assert store.call("get", watched.id, 1, 1)[0] == "ok"
+    heard.close()
+
+
+def resp(text):
+    """What a Redis answer of arrays and strings says, and the rest behind it."""
+    head, rest = text.split(b"\r\n", 1)
+    size = int(head[1:])
+    if head[:1] == b"$":
+        assert rest[size:size + 2] == b"\r\n"
+        return rest[:size], rest[size + 2:]
+    assert head[:1] == b"*"
+    parts = []
+    for _ in range(size):
+        part, rest = resp(rest)
+        parts.append(part)
+    return parts, rest
+
+
+@pytest.mark.parametrize("result", [b"", b"short", bytes(range(256)) * 2, b"\r\n" * 2048, b"x" * 4097, None])
+def test_the_end_of_a_watched_job_is_told_with_what_get_would_answer(store, result):
+    """But for a result that is long; None: the job fails."""
+    heard = store.r.pubsub(ignore_subscribe_messages=True)
+    heard.subscribe("millrace:ended")
+    assert heard.get_message(timeout=5) is None
+    job = make_pending(store)
+    store.call("get", job.id, 1, 1)
+    if result is None:
+        store.fail(store.leased(job), "permanent")
+    else:
+        store.finish(store.leased(job), result)
+    told, rest = resp(heard.get_message(timeout=5)["data"][37:])
+    asked = store.r.evalsha(store.shas["get"], 0, store.epoch, job.id, 1, 1)
+    assert rest == b"" and told[0].decode() == store.epoch
+    assert told[1:] == (asked[1:2] if result and len(result) > 4096 else asked[1:])
+    heard.close()
+
+
+def test_the_end_of_a_job_with_ties_is_told_by_its_id(store):
+    """Ties go on changing the record after the end."""
+    heard = store.r.pubsub(ignore_subscribe_messages=True)
+    heard.subscribe("millrace:ended")
+    assert heard.get_message(timeout=5) is None
+    job = make_pending(store, refs='{"blobs":["some-blob"]}')
+    store.call("get", job.id, 1, 1)
+    store.finish(store.leased(job))
+    assert heard.get_message(timeout=5)["data"].decode() == job.id
     heard.close()
 
 

@@ -23,8 +23,12 @@ def private_bench(private_servers, make_fleet):
     return Bench(private_servers, make_fleet(private_servers))
 
 
-@pytest.mark.parametrize("path, said", [("/bin/false", "executor-broken"), ("/nonexistent", "executor-cannot-start")])
-def test_a_broken_executor_is_named_tried_ever_more_slowly_and_gets_no_jobs(bench, path, said):
+@pytest.mark.parametrize("text, said", [("#!/bin/false\n", "executor-broken"), ("", "executor-cannot-start")])
+def test_a_broken_executor_is_named_tried_ever_more_slowly_and_gets_no_jobs(bench, tmp_path, text, said):
+    path = str(tmp_path / "executor")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(path, 0o755)
     bench.fleet.start_worker()  # declares the queues
     bench.fleet.workers[0].stop()
     job = bench.put("hash", b"x", iterations=1)

@@ -209,6 +209,29 @@ def test_a_frozen_redis_is_answered_for_within_seconds(servers, fleet):
     eventually(lambda: fleet.call("GET", f"/jobs/{job}").status_code == 200)
 
 
+def test_who_waits_gets_his_answer_though_the_end_was_told_to_nobody(servers, make_fleet):
+    from proxy import Proxy
+
+    proxy = Proxy(servers.redis_port)
+    try:
+        fleet = make_fleet(servers)
+        fleet.start_gateway(MILLRACE_REDIS_URL=proxy.url(servers.redis_url))
+        fleet.start_worker()
+        job, answers = fleet.submit("spin", seconds=1), []
+        waits = threading.Thread(target=lambda: answers.append(fleet.call("GET", f"/jobs/{job}?wait=50")))
+        waits.start()
+        eventually(lambda: servers.store().hget(f"job:{job}", "watch"))
+        proxy.refusing = True
+        servers.store().client_kill_filter(_type="pubsub")
+        eventually(lambda: servers.store().hget(f"job:{job}", "state") == "completed")
+        assert servers.store().pubsub_numsub("millrace:ended")[0][1] == 0 and not answers
+        proxy.refusing = False
+        waits.join(10)  # a subscription is tried again within 2 s
+        assert answers and answers[0].json()["state"] == "completed"
+    finally:
+        proxy.close()
+
+
 def test_redis_that_lost_everything_makes_queued_jobs_again(servers, fleet):
     fleet.start_gateway()
     jobs = {fleet.submit_hash(b"%d" % i): sha(b"%d" % i) for i in range(20)}

@@ -371,12 +371,86 @@ static void matrix__a_large_product_is_cut_once_and_for_all(void **state)
     buf_free(&layout);
 }
 
+/* A kind of the test's own: a text, and a row for all names that no row has. */
+static const struct param texts_params[] = {
+    {"name", PARAM_TEXT, 1, 8, true, NAN, "", "what it is called"},
+    {"note", PARAM_TEXT, 0, 1000, false, NAN, "", "what else there is to say"},
+    {"values", PARAM_REST, 0, 600, false, NAN, "", "whatever it takes"},
+    {.type = PARAM_END},
+};
+static const struct kind_spec texts = {.name = "texts", .params = texts_params};
+
+static void args__texts_and_other_names_come_back_from_their_json(void **state)
+{
+    struct args  args, again;
+    struct fault why;
+    struct buf   json = {0};
+
+    (void)state;
+    args_init(&args);
+    assert_int_equal(args_set(&texts, &args, "size", "10 x 20", &why), ERR_OK);
+    assert_int_equal(args_set(&texts, &args, "name", "a\"\\b", &why), ERR_OK);
+    assert_int_equal(args_set(&texts, &args, "angle", "", &why), ERR_OK);
+    assert_int_equal(args_complete(&texts, &args, &why), ERR_OK);
+    args_to_json(&texts, &args, &json);
+    buf_append(&json, "", 1);
+    assert_string_equal(json.data, "{\"name\":\"a\\\"\\\\b\",\"angle\":\"\",\"size\":\"10 x 20\"}");
+    assert_int_equal(args_from_json(&texts, json.data, &again, &why), ERR_OK);
+    assert_memory_equal(args.rest, again.rest, sizeof(args.rest));
+    assert_string_equal(args_text(&again, 0), "a\"\\b");
+    assert_null(args_text(&again, 1));
+    assert_string_equal(args_rest(&again, "size"), "10 x 20");
+    assert_string_equal(args_rest(&again, "angle"), "");
+    assert_null(args_rest(&again, "name"));
+    buf_free(&json);
+}
+
+static void args__texts_are_refused_beyond_their_bounds(void **state)
+{
+    static const struct {
+        const char *name, *text, *says;
+    } refused[] = {
+        {"name", "", "name must be text of 1 to 8 bytes"},
+        {"name", "123456789", "name must be text of 1 to 8 bytes"},
+        {"name", "a\nb", "without control characters"},
+        {"name", "\xff", "name must be text"},
+        {"angle", "\x7f", "angle must be text of 0 to 600 bytes"},
+        {"Angle", "1", "texts has no parameter 'Angle'"},
+        {"", "1", "has no parameter ''"},
+    };
+    char         most[600];
+    struct args  args;
+    struct fault why;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        assert_int_equal(set(&texts, refused[i].name, refused[i].text, &args, &why), ERR_PARAM);
+        assert_non_null(strstr(why.detail, refused[i].says));
+    }
+    memset(most, 'x', sizeof(most) - 1);
+    most[sizeof(most) - 1] = '\0';
+    args_init(&args);
+    assert_int_equal(args_set(&texts, &args, "a", most, &why), ERR_OK);
+    assert_int_equal(args_set(&texts, &args, "b", most, &why), ERR_PARAM);
+    assert_non_null(strstr(why.detail, "at most 1024 bytes in all"));
+    assert_int_equal(args_set(&texts, &args, "a", "again", &why), ERR_PARAM);
+    assert_non_null(strstr(why.detail, "more than once"));
+    assert_int_equal(args_set(&texts, &args, "note", most, &why), ERR_OK);
+    assert_int_equal(args_complete(&texts, &args, &why), ERR_PARAM);
+    assert_string_equal(why.detail, "name is missing: what it is called");
+    assert_int_equal(args_from_json(&texts, "{\"name\":\"x\\u0000y\"}", &args, &why), ERR_PARAM);
+    assert_int_equal(args_from_json(&texts, "{\"name\":\"x\",\"a\":1}", &args, &why), ERR_PARAM);
+    assert_non_null(strstr(why.detail, "a must be a string"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kind__every_row_of_the_table_is_whole),
         cmocka_unit_test(args__integers_are_plain_decimals_within_their_bounds),
         cmocka_unit_test(args__reals_are_plain_decimals_within_their_bounds),
+        cmocka_unit_test(args__texts_and_other_names_come_back_from_their_json),
+        cmocka_unit_test(args__texts_are_refused_beyond_their_bounds),
         cmocka_unit_test(args__unknown_repeated_and_missing_names_are_refused),
         cmocka_unit_test(args__the_common_ones_may_be_absent),
         cmocka_unit_test(args__json_is_canonical_and_reads_back),

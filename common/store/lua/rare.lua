@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- rare.lua: put behind lib.lua in every script. What most calls do not need: inputs
--- kept for another run, the outbox, records that were lost. rare() makes the
--- functions when they are asked for.
+-- kept for another run, the outbox, records that were lost, what those are told who wait
+-- for an end. rare() makes the functions when they are asked for.
 rare = function()
     local t = {}
     rare = function()
@@ -28,6 +28,32 @@ rare = function()
         if #gone > 0 then
             kept_less(bytes)
         end
+    end
+
+    -- Takes up to count jobs whose record has expired out of the list, from where the last call had come to; none
+    -- that is younger than the retention can be among them. Returns whether it pays to go on at once.
+    function t.jobs_trim(now, retention, count)
+        local from = tonumber(call('GET', 'jobs:round')) or 0
+        local entries = call('ZRANGE', 'jobs', from, from + count - 1, 'WITHSCORES')
+        local gone, is_over = {}, #entries < 2 * count
+        for i = 1, #entries, 2 do
+            if tonumber(entries[i + 1]) > now - retention then
+                is_over = true
+                break
+            end
+            if call('EXISTS', 'job:' .. entries[i]) == 0 then
+                gone[#gone + 1] = entries[i]
+            end
+        end
+        if #gone > 0 then
+            call('ZREM', 'jobs', unpack(gone))
+        end
+        if is_over then
+            call('DEL', 'jobs:round')
+        else
+            call('SET', 'jobs:round', from + count - #gone)
+        end
+        return not is_over and #gone > count / 2
     end
 
     -- No input any more, or elsewhere from now on: forgets in:ID and what it counted for.
@@ -69,10 +95,10 @@ rare = function()
         end
         call('PERSIST', key)
         call('HINCRBY', 'count', 'accepted:' .. b.kind, 1)
-        call('ZADD', 'ix:' .. b.kind, score, id)
-        if b.parent or b.refs then
-            return ties().tie_again(id, b)
-        end
+        call('ZADD', 'jobs', math.min(b.created, (clock())), id) -- anybody may have written it
+        local is_tied = (b.parent or b.refs or b.group) and ties().tie_again(id, b)
+        place(id, b.kind, score, is_tied)
+        return is_tied
     end
 
     -- Puts a packed message into the outbox; the caller has written ob:ID.
@@ -90,6 +116,29 @@ rare = function()
         else
             call('DECRBY', 'outbox:bytes', bytes)
         end
+    end
+
+    -- What is published of a job that has just ended, so that nobody has to ask again: the
+    -- id, a newline, and in the form of a Redis answer the epoch, the record, and the result
+    -- if it is short.
+    function t.notice(id)
+        local r = call('HGETALL', 'job:' .. id)
+        local field = {}
+        for i = 1, #r, 2 do
+            field[r[i]] = r[i + 1]
+        end
+        local result = field.state == 'completed' and not field.blob and
+            (field.out or tonumber(field.bytes) <= 4096 and call('GET', 'out:' .. id))
+        local parts = {id, '\n*', result and 3 or 2, '\r\n$', #ARGV[1], '\r\n', ARGV[1], '\r\n*', #r, '\r\n'}
+        local n = #parts
+        if result then
+            r[#r + 1] = result -- behind the record as the next element
+        end
+        for i = 1, #r do
+            parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4], parts[n + 5] = '$', #r[i], '\r\n', r[i], '\r\n'
+            n = n + 5
+        end
+        return table.concat(parts)
     end
 
     return t
