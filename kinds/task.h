@@ -32,6 +32,7 @@ struct task {
     char            verified[VERIFIED_BYTES]; /* set by run: JSON for the record, "" without a check */
     uint64_t        memory_max;               /* bytes that run may allocate */
     int             threads;                  /* CPUs this task may use, >= 1 */
+    struct crew    *crew;                     /* borrowed: threads for what no library shares out; NULL: none */
     _Atomic double *progress;                 /* 0 to 1, written now and then */
     struct fault    why;                      /* set by run when it fails */
 };

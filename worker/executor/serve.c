@@ -124,6 +124,7 @@ struct task serve_task(const struct server *x, const struct args *args)
                          .output_fd = -1,
                          .memory_max = x->hello.memory_max,
                          .threads = (int)x->hello.threads,
+                         .crew = x->crew,
                          .progress = &x->shared->progress};
 }
 

@@ -22,6 +22,7 @@ struct server {
     struct frame_hello   hello;
     char                *map; /* owned for good: frame.h has the layout */
     struct frame_shared *shared;
+    struct crew         *crew; /* owned for good by a program that makes one after serve_greet; NULL: one thread */
 };
 
 /* --help and --version are answered, everything else but a start by a worker is refused; the process ends then.
