@@ -12,7 +12,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GROUND = r"common/[a-z]+\.(h|def)"
-SPECS = r"kinds/(kind\.h|render\.h|kinds\.def|programs\.def)"
+SPECS = r"kinds/(kind\.h|render\.h|kinds\.def|programs\.def|command/list\.h)"
 
 # First match wins: (files, project headers allowed, library headers allowed).
 RULES = [
@@ -25,17 +25,21 @@ RULES = [
     (r"common/.*", GROUND, r"(?!)"),
     (r"kinds/hash/run\.c", rf"{GROUND}|kinds/(task|kind|raw)\.h|kinds/hash/.*", r"openssl/.*"),
     (r"kinds/matrix/blas\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/matrix/.*", r"cblas\.h|blis\.h"),
+    (r"kinds/command/(list|entry|fill|spec|rows)\.[ch]", rf"{GROUND}|{SPECS}|kinds/command/(list|entry|fill|rows)\.h", r"jansson\.h"),
+    (r"kinds/command/walls\.c", rf"{GROUND}|kinds/command/walls\.h", r"seccomp\.h"),
+    (r"kinds/command/collect\.c", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/command/.*", r"archive.*"),
+    (r"kinds/command/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/command/.*", r"(?!)"),
     (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|kinds/(hash|matrix|spin)/.*", r"jansson\.h"),
     (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h", r"jansson\.h"),
     (r"api/(http|request)\.c|api/http_impl\.h", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
     (r"api/auth\.c", rf"{GROUND}|api/.*", r"openssl/.*"),
     (r"api/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
-    (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|matrix/kernel)\.h|worker/frame\.h|worker/executor/.*",
+    (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|matrix/kernel|command/folder|command/tree)\.h|worker/frame\.h|worker/executor/.*",
      r"seccomp\.h"),
     (r"worker/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|worker/[a-z_]+\.h",
      r"uv\.h|jansson\.h"),
 ]
-LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash)")
+LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash|archive)")
 
 
 def faults():

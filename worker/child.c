@@ -35,7 +35,8 @@
 
 /* Names that pass into the executor's environment. */
 static const char *const passed_names[] = {
-    "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
+    "PATH",         "LANG",          "LC_ALL",       "TZ",          "TMPDIR", "LD_LIBRARY_PATH",
+    "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
 #define PASSED_COUNT (sizeof passed_names / sizeof *passed_names)
 
 enum err child_open(struct child *c, const struct child_config *config, const struct child_events *events, void *ctx,

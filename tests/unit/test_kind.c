@@ -258,7 +258,7 @@ static void matrix__run_checks_without_limits(void **state)
 
 static enum err check_refs(struct args *args, const char *refs, size_t body, uint64_t *bytes, struct fault *why)
 {
-    const struct limits limits = {1024, 200000, 1 << 30, 0, true};
+    const struct limits limits = {.inline_max = 1024, .side_max = 200000, .result_max = 1 << 30, .has_blobs = true};
 
     memset(why, 0, sizeof(*why));
     return matrix->check(args, &(struct input){NULL, body, refs}, &limits, bytes, why);
