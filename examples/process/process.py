@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Usage: process.py IN_DIR OUT_DIR
 
 Rotates every image of IN_DIR by 45 degrees, scales it to half its size, and
