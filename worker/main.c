@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -225,6 +226,7 @@ static enum err read_commands(struct worker *w, struct fault *why)
             continue;
         if (asprintf(&w->commands_variable, "MILLRACE_COMMANDS_FILE=%s", path) < 0)
             abort();
+        prctl(PR_SET_DUMPABLE, 0); /* a program of this user may not read our environment, with its passwords */
         e = commands_read(path, &w->commands, why);
         if (!e)
             e = commands_check_programs(w->commands, why);

@@ -124,8 +124,8 @@ static enum err start(struct run *r)
 /* Reads what is there; sets *fd to -1 at its end. */
 static enum err take_output(struct run *r, int *fd, bool is_result)
 {
-    static char bytes[READ_BYTES]; /* one run at a time */
-    ssize_t     got = read(*fd, bytes, sizeof bytes);
+    char    bytes[READ_BYTES];
+    ssize_t got = read(*fd, bytes, sizeof bytes);
 
     if (got < 0 && errno == EINTR)
         return ERR_OK;

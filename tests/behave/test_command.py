@@ -4,10 +4,14 @@
 import io
 import json
 import os
+import pathlib
+import platform
+import shutil
 import signal
 import socket
 import subprocess
 import tarfile
+import tempfile
 
 import pytest
 from PIL import Image
@@ -362,6 +366,7 @@ def test_there_is_no_network_unless_it_is_listed(commands):
     assert output(fleet, "families").content == b"EACCES\n" * 5
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of the calls are those of x86-64")
 def test_the_filter_has_no_way_around(commands):
     text = """
 import ctypes, errno, os
@@ -422,6 +427,82 @@ def test_a_flood_of_output_is_cut_off(commands, tmp_path):
     failed(fleet, "file", "command-failed", "File too large")
     failed(fleet, "folder", "result-too-large", "1000000")
     eventually(lambda: fleet.runs() == [])
+
+
+# ---- as a user of its own ------------------------------------------------------------------------------
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def nobody(commands, monkeypatch):
+    """The same with a worker that is not root, and a place where it may write: .place."""
+    if os.getuid():
+        pytest.skip("only root can become somebody else")
+    with tempfile.TemporaryDirectory(prefix="millrace-nobody-") as place:
+        os.chmod(place, 0o777)
+        wrapper = os.path.join(place, "millrace-worker")
+        with open(wrapper, "w", encoding="ascii") as file:
+            file.write(f"#!/bin/sh\nexec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "
+                       f'{BUILD}/millrace-worker "$@"\n')
+        os.chmod(wrapper, 0o755)
+        scratch = os.path.join(place, "scratch")
+        os.mkdir(scratch)
+        os.chmod(scratch, 0o777)
+        monkeypatch.setenv("TMPDIR", scratch)
+
+        def start(entries):
+            path = os.path.join(place, "commands.json")
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(entries, file)
+            fleet = commands(entries, worker=False, MILLRACE_BLOB_DIR="")
+            fleet.place, fleet.runs = place, lambda: os.listdir(scratch)
+            fleet.build = place
+            fleet.start_worker(MILLRACE_COMMANDS_FILE=path, MILLRACE_KINDS="command",
+                               MILLRACE_READY_FILE=os.path.join(place, "ready"), wait=False)
+            return fleet
+        monkeypatch.setenv("TMPDIR", scratch)
+        yield start
+
+
+def test_a_user_without_rights_cleans_up_as_well(nobody):
+    text = """
+import os
+os.mkdir("shut"); os.mkdir("shut/inner"); open("shut/inner/file", "w"); os.chmod("shut/inner", 0); os.chmod("shut", 0)
+os.chmod("tmp", 0); os.chmod(".", 0)
+print(os.getuid())
+"""
+    fleet = nobody({"c": script(text)})
+    assert output(fleet, "c").content == b"%d\n" % NOBODY
+    eventually(lambda: fleet.runs() == [])
+
+
+def test_a_user_without_rights_ends_the_whole_tree_as_well(nobody):
+    family_place = tempfile.mkdtemp(prefix="millrace-family-")
+    os.chmod(family_place, 0o777)
+    try:
+        place = pathlib.Path(family_place)
+        fleet = nobody({"c": family(place)})
+        job = fleet.submit("command", b"x", command="c")
+        pids = pids_of(place)
+        fleet.call("DELETE", f"/jobs/{job}")
+        expect_nothing_left(fleet, pids)
+    finally:
+        shutil.rmtree(family_place)
+
+
+def test_the_workers_passwords_are_out_of_reach(nobody):
+    text = """
+import os
+up = os.getppid()
+def parent(pid):
+    with open(f"/proc/{pid}/stat") as file: return int(file.read().rsplit(")", 1)[1].split()[1])
+for who in (up, parent(up), parent(parent(up))):  # guard, executor, worker
+    try: print(len(open(f"/proc/{who}/environ").read()) > 0)
+    except OSError as error: print(error.strerror)
+"""
+    fleet = nobody({"c": script(text)})
+    assert output(fleet, "c").content == b"Permission denied\n" * 3
 
 
 # ---- what a client may say ---------------------------------------------------------------------------
