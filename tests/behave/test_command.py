@@ -88,7 +88,7 @@ def picture(form, size=(60, 40)):
 def test_a_script_that_knows_nothing_of_us_processes_images(commands):
     with open(os.path.join(EXAMPLE, "commands.json"), encoding="utf-8") as file:
         entry = json.load(file)["process"]
-    entry["argv"][:2] = [PYTHON, os.path.join(EXAMPLE, "process.py")]
+    entry["argv"][1] = os.path.join(EXAMPLE, "process.py")
     fleet = commands({"process": entry})
     for form, name, media in (("PNG", "leaf.png", "image/png"), ("JPEG", "ein Blatt.JPG", "image/jpeg")):
         answer = output(fleet, "process", picture(form), name=name)
