@@ -12,15 +12,16 @@
 #include "kinds/kind.h"
 
 struct task {
-    const struct args *args;
-    const void        *input; /* borrowed, 64-byte aligned, read only */
-    size_t             input_len;
-    const char        *refs;                      /* "" or JSON, kinds/kind.h */
-    int                blob_count;                /* of those that refs name, in their order: */
-    int                blob_fds[INPUT_BLOBS_MAX]; /* read only, borrowed */
-    uint64_t           blob_bytes[INPUT_BLOBS_MAX];
-    void              *output; /* borrowed, 64-byte aligned: room for output_max bytes. NULL: to output_fd */
-    int      output_fd;        /* borrowed: a file of output_max bytes, to be written from its start; -1: to output */
+    const struct args     *args;
+    const struct commands *commands; /* of the kind command; else NULL */
+    const void            *input;    /* borrowed, 64-byte aligned, read only */
+    size_t                 input_len;
+    const char            *refs;                      /* "" or JSON, kinds/kind.h */
+    int                    blob_count;                /* of those that refs name, in their order: */
+    int                    blob_fds[INPUT_BLOBS_MAX]; /* read only, borrowed */
+    uint64_t               blob_bytes[INPUT_BLOBS_MAX];
+    void                  *output; /* borrowed, 64-byte aligned: room for output_max bytes. NULL: to output_fd */
+    int      output_fd; /* borrowed: a file of output_max bytes, to be written from its start; -1: to output */
     uint64_t output_max;
     /* A kind that is_open_ended has output for room_max bytes, and for a larger result output_fd, empty, which grows
      * (-1: there is no place for one); output_max bounds either. */

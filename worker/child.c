@@ -35,7 +35,8 @@
 
 /* Names that pass into the executor's environment. */
 static const char *const passed_names[] = {
-    "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
+    "PATH",         "LANG",          "LC_ALL",       "TZ",          "TMPDIR", "LD_LIBRARY_PATH",
+    "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
 #define PASSED_COUNT (sizeof passed_names / sizeof *passed_names)
 
 /* Threads of the matrix library that have nothing to do: or they would turn in a loop for 2^26 cycles, on the CPU that

@@ -55,7 +55,7 @@ class Job(ctypes.Structure):
 class Done(ctypes.Structure):
     _fields_ = [("type", ctypes.c_uint32), ("err", ctypes.c_uint32), ("output_len", ctypes.c_uint64),
                 ("is_file", ctypes.c_uint32), ("media", ctypes.c_char * 128), ("sum", ctypes.c_char * 33), ("verified", ctypes.c_char * 128),
-                ("why_err", ctypes.c_uint32), ("detail", ctypes.c_char * 256)]
+                ("why_err", ctypes.c_uint32), ("detail", ctypes.c_char * 1280)]
 
 
 def round_up(size):
@@ -84,7 +84,7 @@ class Executor:
             ["/bin/bash", "-c", f'exec "$0" 3<&{theirs.fileno()}', EXECUTOR],
             pass_fds=[theirs.fileno()], env=environment, stderr=subprocess.PIPE)
         theirs.close()
-        frame = self.socket.recv(1024)
+        frame = self.socket.recv(4096)
         self.start_seconds = time.perf_counter() - started
         assert len(frame) == ctypes.sizeof(Ready), self.process.stderr.read()
         self.ready = ready = Ready.from_buffer_copy(frame)
@@ -114,7 +114,7 @@ class Executor:
             resource.prlimit(self.process.pid, resource.RLIMIT_AS, (self.space + addresses, resource.RLIM_INFINITY))
 
     def receive_done(self):
-        frame = self.socket.recv(1024)
+        frame = self.socket.recv(4096)
         assert len(frame) == ctypes.sizeof(Done)
         done = Done.from_buffer_copy(frame)
         assert done.type == DONE

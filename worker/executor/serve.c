@@ -120,6 +120,7 @@ void serve_greet(struct server *x, const char *program)
 struct task serve_task(const struct server *x, const struct args *args)
 {
     return (struct task){.args = args,
+                         .commands = x->commands,
                          .refs = "",
                          .output_fd = -1,
                          .memory_max = x->hello.memory_max,
