@@ -187,6 +187,28 @@ def test_a_folder_of_images_is_turned_and_scaled_and_broken_ones_are_named(fleet
     assert len(page) < 300_000
 
 
+def test_a_program_as_people_have_them_runs_on_every_file(make_fleet, servers, folders, tmp_path):
+    """The example's script goes by the extension of the name that it finds, and names its output the same."""
+    dataset, output = folders
+    example = os.path.join(REPOSITORY, "examples", "process")
+    with open(os.path.join(example, "commands.json"), encoding="utf-8") as file:
+        commands = file.read().replace("/opt/process/", example + "/")
+    (tmp_path / "commands.json").write_text(commands)
+    fleet = make_fleet(servers, MILLRACE_COMMANDS_FILE=tmp_path / "commands.json")
+    fleet.start_gateway()
+    fleet.start_worker(MILLRACE_KINDS="command", MILLRACE_SLOTS=2)
+    (dataset / "below").mkdir()
+    for name in ("oak.png", "below/-sage.jpg", "ivy.webp"):
+        Image.new("RGB", (40, 20), "green").save(dataset / name)
+    (dataset / "broken.png").write_bytes(b"no picture")
+    client = run_map(fleet, dataset, output, "--command", "process", status=1)
+    assert "3 of 4 files done, 1 failed" in client.out
+    assert "UnidentifiedImageError" in client.out, client.out.splitlines()
+    assert sorted(outputs(output)) == ["below/-sage.jpg", "ivy.webp", "oak.png"]
+    for name, kind in (("oak.png", "PNG"), ("below/-sage.jpg", "JPEG"), ("ivy.webp", "WEBP")):
+        assert Image.open(output / name).format == kind
+
+
 def test_images_that_would_meet_in_one_format_are_kept_apart(fleet, folders):
     dataset, output = folders
     Image.new("RGB", (40, 30), (9, 90, 9)).save(dataset / "oak.png")

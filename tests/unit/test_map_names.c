@@ -229,6 +229,28 @@ static void walk__takes_files_and_links_to_files_in_order(void **state)
     assert_int_equal(system(path), 0);
 }
 
+static void names__of_inputs_are_what_a_program_can_take(void **state)
+{
+    static const char *const cases[][2] = {
+        {"oak.jpg", "oak.jpg"},
+        {"herbs/sage leaf.png", "sage leaf.png"},
+        {"Bl\xc3\xbcten/\xe6\xa4\xbf.webp", "\xe6\xa4\xbf.webp"},
+        {"a/-rf", "_rf"},
+        {"line\nbreak\x7f.txt", "line_break_.txt"},
+        {"\xff\xc3.txt", "__.txt"},
+        {"cut\xe6\xa4", "cut__"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out = {0};
+
+        names_of_input(cases[i][0], &out);
+        assert_string_equal(out.data, cases[i][1]);
+        buf_free(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +258,7 @@ int main(void)
         cmocka_unit_test(names__that_would_meet_are_kept_apart),
         cmocka_unit_test(names__of_two_files_never_meet),
         cmocka_unit_test(names__of_files_that_come_later_spare_those_before),
+        cmocka_unit_test(names__of_inputs_are_what_a_program_can_take),
         cmocka_unit_test(plan__a_changed_file_is_to_be_done_again),
         cmocka_unit_test(nameset__grows_and_finds),
         cmocka_unit_test(walk__takes_files_and_links_to_files_in_order),
