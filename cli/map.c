@@ -68,11 +68,11 @@ static void note_changed(void *ctx, size_t index)
 {
     struct map *m = ctx;
 
-    if (!m->is_new && index < m->known)
+    if (index < m->known)
         state_note_file(&m->state, &m->plan, index);
 }
 
-/* The dataset as it is now into the plan: of an earlier run, or an empty one. */
+/* The dataset as it is now becomes the plan, or goes into that of an earlier run. */
 static enum err make_plan(struct map *m)
 {
     struct plan now;
@@ -80,11 +80,11 @@ static enum err make_plan(struct map *m)
 
     m->known = m->plan.count;
     plan_init(&now);
-    e = walk_dataset(m->dataset, &now, &m->left_out, &m->why);
-    if (!e) {
+    e = walk_dataset(m->dataset, m->is_new ? &m->plan : &now, &m->left_out, &m->why);
+    if (!e && !m->is_new)
         plan_merge(&m->plan, &now, note_changed, m);
+    if (!e)
         names_assign(&m->plan, m->known);
-    }
     plan_free(&now);
     return e;
 }

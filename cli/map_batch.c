@@ -101,7 +101,7 @@ static void put_one(struct batch *b, const struct batch_item *item)
 {
     struct buf    temporary = {0}, name = {0};
     struct ending end;
-    char          detail[256];
+    char          detail[FAULT_DETAIL_BYTES];
     int           fault;
 
     batch_temporary(b->state, item->index, &temporary);

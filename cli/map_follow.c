@@ -15,7 +15,7 @@
 #define WAIT_S 25
 #define SHORT_MS 1000 /* an empty answer that took less was no long poll: the group has ended */
 #define PAUSE_MS 500
-#define CANCEL_MS 5000
+#define LAST_CALL_MS 5000 /* how long the gateway may be away when the group is closed or cancelled */
 #define ASK_ORPHANS_MS 1000
 
 /* ---- ends that come before the answer to their submit ---------------------------------- */
@@ -194,6 +194,7 @@ static void call(struct run *run, const char *method, const char *below)
 {
     struct transfer t;
 
+    http_set_patience(run->config->http, LAST_CALL_MS, NULL, NULL);
     transfer_init(&t, method, "/groups/%s%s", run->config->state->group, below);
     http_do(run->config->http, &t); /* a group that stays open, or is gone, does no harm */
     transfer_free(&t);
@@ -203,7 +204,6 @@ void follow_close(struct run *run) { call(run, "POST", "/close"); }
 
 void follow_cancel(struct run *run)
 {
-    http_set_patience(run->config->http, CANCEL_MS, NULL, NULL);
     http_forgive(run->config->http);
     call(run, "DELETE", "");
 }

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include <jansson.h>
+
 #include "cli/map_nameset.h"
 
 /* Types and what files of theirs are called; the first is what a new one is called. */
@@ -62,6 +64,36 @@ const char *names_expected_type(const char *target)
             if (strlen(*one) == len && !strncmp(*one, format, len))
                 return types[i].type;
     return "";
+}
+
+/* Bytes of the character that text begins with, 0: it is no UTF-8, or a control character. */
+static size_t plain_character(const char *text)
+{
+    unsigned char first = (unsigned char)*text;
+    size_t        len = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    json_t       *as_json = first < 0x20 || first == 0x7f || strnlen(text, len) < len ? NULL : json_stringn(text, len);
+    bool          is_plain = as_json != NULL;
+
+    json_decref(as_json);
+    return is_plain ? len : 0;
+}
+
+void names_of_input(const char *name, struct buf *out)
+{
+    const char *last = strrchr(name, '/');
+    size_t      len;
+
+    last = last ? last + 1 : name;
+    if (*last == '-') {
+        buf_text(out, "_");
+        last++;
+    }
+    for (; *last; last += len ? len : 1) {
+        len = plain_character(last);
+        buf_append(out, len ? last : "_", len ? len : 1);
+    }
+    buf_append(out, "", 1);
+    out->len--;
 }
 
 /* Length up to the last dot of the last part; a dot that begins or ends it starts no extension. */

@@ -6,6 +6,8 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "common/err.h"
+
 #define RECORD_ID_BYTES 40
 
 enum record_state {
@@ -22,8 +24,8 @@ struct record {
     enum record_state state;
     int64_t           started_ms; /* wall; 0: it never ran */
     int64_t           run_us;
-    char              worker[96];            /* "" unless it ran */
-    char              code[32], detail[256]; /* of a failure */
+    char              worker[96];                           /* "" unless it ran */
+    char              code[32], detail[FAULT_DETAIL_BYTES]; /* of a failure */
 };
 
 /* doc: as GET /jobs/ID gives it, or an answer of 202. */

@@ -64,7 +64,7 @@ static void survey(struct report *r)
         r->is_name_taken |= !strcmp(end.output, NAME);
         if (i >= next_sample && r->sample_count < THUMBS_MAX && names_is_image(end.output)) {
             r->samples[r->sample_count++] = i;
-            next_sample = i + p->count / THUMBS_MAX;
+            next_sample = i + (p->count + THUMBS_MAX - 1) / THUMBS_MAX; /* spread over the dataset */
         }
     }
 }

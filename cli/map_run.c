@@ -195,9 +195,9 @@ enum run_end map_run(const struct run_config *config, struct fault *why)
     open_slots(&run);
     while (goes_on(&run))
         go_round(&run);
-    leave_all(&run);
     if (run.stop != RUN_LOCAL)
         commit(&run);
+    leave_all(&run);
     if (run.stop == RUN_ALL && *config->state->group)
         follow_close(&run);
     follow_free(&run);

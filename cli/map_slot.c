@@ -5,11 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/map_names.h"
 #include "cli/map_run_impl.h"
 #include "common/clock.h"
 
 #define ASK_FIRST_MS 60000 /* a job that was not heard of for so long is asked for, in case its end was lost */
-#define ASK_MAX_MS 600000
+#define ASK_MAX_MS 60000
 #define TRIES_MAX 8
 #define TRY_MAX_MS 10000
 #define LOST_SENTENCE "the job was lost by the fleet %u times"
@@ -236,8 +237,25 @@ static void start(struct slot *slot, enum slot_step step, void (*done)(struct tr
     http_start(slot->run->config->http, &slot->transfer);
 }
 
+/* A program goes by the extension of what it is given: it finds its input under the file's own name, unless a --param
+ * gave another for all. */
+static void put_input_name(const struct slot *slot, struct buf *query)
+{
+    const struct state *st = slot->run->config->state;
+    struct buf          name = {0};
+
+    if (!strncmp(st->target, "command?", 8) && !strstr(st->target, "&name=") && !strstr(st->target, "?name=")) {
+        names_of_input(plan_name(slot->run->config->plan, slot->index), &name);
+        buf_text(query, "&name=");
+        http_escape(query, name.data);
+    }
+    buf_append(query, "", 1);
+    buf_free(&name);
+}
+
 static void submit(struct slot *slot)
 {
+    struct buf              query = {0};
     struct run             *run = slot->run;
     const struct state     *st = run->config->state;
     const struct plan_file *file = &run->config->plan->files[slot->index];
@@ -250,8 +268,10 @@ static void submit(struct slot *slot)
     slot->stamp = ++run->stamps;
     run->submitting++;
     transfer_free(&slot->transfer);
-    transfer_init(&slot->transfer, "POST", "/jobs/%s%cgroup=%s", st->target, strchr(st->target, '?') ? '&' : '?',
-                  st->group);
+    put_input_name(slot, &query);
+    transfer_init(&slot->transfer, "POST", "/jobs/%s%cgroup=%s%s", st->target, strchr(st->target, '?') ? '&' : '?',
+                  st->group, query.data);
+    buf_free(&query);
     slot->transfer.idempotency = slot->key;
     slot->transfer.content_type = "application/octet-stream";
     slot->transfer.body_file = slot->path.data;

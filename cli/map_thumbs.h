@@ -9,7 +9,7 @@
 
 #include "cli/http.h"
 
-#define THUMBS_MAX 24 /* pairs */
+#define THUMBS_MAX 12 /* pairs */
 
 struct thumb {
     char      *file;  /* owned: its path */

@@ -48,13 +48,16 @@ struct args {
     char     rest[PARAMS_TEXT_BYTES]; /* name NUL value NUL, ..., by name */
 };
 
+struct commands; /* kinds/command/list.h */
+
 /* What one installation takes; from its settings. */
 struct limits {
-    size_t   inline_max; /* bytes of an input or result that travels in message and record */
-    int64_t  side_max;   /* rows or columns of a matrix; 0, here and below: no limit */
-    uint64_t result_max; /* bytes of a result */
-    uint64_t upload_max; /* bytes of one body */
-    bool     has_blobs;  /* false: what is beyond inline_max is refused */
+    size_t                 inline_max; /* bytes of an input or result that travels in message and record */
+    int64_t                side_max;   /* rows or columns of a matrix; 0, here and below: no limit */
+    uint64_t               result_max; /* bytes of a result */
+    uint64_t               upload_max; /* bytes of one body */
+    bool                   has_blobs;  /* false: what is beyond inline_max is refused */
+    const struct commands *commands;   /* of the kind command; NULL: none */
 };
 
 /* An input as it travels: a body, references to blobs, or both. Borrowed. */

@@ -125,7 +125,7 @@ enum step attempt_fetch(struct slot *s)
     if (w->phase != PHASE_SERVING)
         return STEP_DRAIN; /* the claim was under way when the end was asked for */
     order_free(&s->order);
-    if (order_read(w->settings, &w->share, attempt_kind(s), s->delivery, &s->order, &why)) {
+    if (order_read(w->settings, w->commands, &w->share, attempt_kind(s), s->delivery, &s->order, &why)) {
         s->is_dead = s->order.is_undecodable;
         return fail(s, &why);
     }

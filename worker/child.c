@@ -35,8 +35,13 @@
 
 /* Names that pass into the executor's environment. */
 static const char *const passed_names[] = {
-    "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
+    "PATH",         "LANG",          "LC_ALL",       "TZ",          "TMPDIR", "LD_LIBRARY_PATH",
+    "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
 #define PASSED_COUNT (sizeof passed_names / sizeof *passed_names)
+
+/* Threads of the matrix library that have nothing to do: or they would turn in a loop for 2^26 cycles, on the CPU that
+ * another thread of the executor has work for. */
+#define SLEEP_AT_ONCE "OPENBLAS_THREAD_TIMEOUT=4"
 
 enum err child_open(struct child *c, const struct child_config *config, const struct child_events *events, void *ctx,
                     struct fault *why)
@@ -202,7 +207,7 @@ static int spawn(struct child *c, int theirs)
 {
     char                       threads[48];
     char                      *argv[] = {(char *)c->config->path, NULL};
-    char                      *environment[PASSED_COUNT + 3];
+    char                      *environment[PASSED_COUNT + 4];
     char                      *owned[PASSED_COUNT];
     int                        count = 0, error;
     sigset_t                   none, all;
@@ -218,8 +223,9 @@ static int spawn(struct child *c, int theirs)
     }
     snprintf(threads, sizeof threads, "OPENBLAS_NUM_THREADS=%d", c->config->threads);
     environment[count] = threads;
-    environment[count + 1] = c->config->variable[0] ? (char *)c->config->variable : NULL;
-    environment[count + 2] = NULL;
+    environment[count + 1] = (char *)SLEEP_AT_ONCE;
+    environment[count + 2] = c->config->variable[0] ? (char *)c->config->variable : NULL;
+    environment[count + 3] = NULL;
 
     sigemptyset(&none);
     sigfillset(&all);

@@ -50,10 +50,10 @@ struct child_job {
     int                blob_count;
     const int         *blob_fds; /* read only */
     const uint64_t    *blob_bytes;
-    int output_fd; /* of a file of output_max bytes, of an open-ended kind at most; -1: the result goes to child_output
-                    */
-    uint64_t output_max; /* 0 when there is none */
-    int64_t  limit_s;    /* for the sentence when it is over */
+    int                output_fd; /* of a file of output_max bytes; -1: the result goes to child_output. A kind that is
+                                   * open-ended may use either, and the file grows to output_max at most */
+    uint64_t output_max;
+    int64_t  limit_s; /* for the sentence when it is over */
 };
 
 struct child_events {

@@ -10,12 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "kinds/command/list.h"
 #include "worker/cpus.h"
 
 #define TICK_MS 250      /* leases, limits, stalled steps: nothing here needs it finer */
@@ -85,7 +87,8 @@ void worker_stop(struct worker *w)
 
 /* ---- the kernel ------------------------------------------------------------------ */
 
-/* Trials take their time, and nothing else happens meanwhile: no slot has a job before its executor was ready. */
+/* Trials take their time, and nothing else happens meanwhile: no slot has a job of the main program before that was
+ * ready, and the leases of others last longer. */
 bool worker_see_kernel(struct worker *w, const char *name)
 {
     if (w->has_seen_kernel)
@@ -213,6 +216,25 @@ static enum err choose_kinds(struct worker *w, struct fault *why)
     return e;
 }
 
+/* What commands there are; a mistake in their list is found now, not by a job. */
+static enum err read_commands(struct worker *w, struct fault *why)
+{
+    const char *path = w->settings->commands_file;
+    enum err    e = ERR_OK;
+
+    for (int i = 0; i < w->kind_count && !e && !w->commands; i++) {
+        if (w->kind_ids[i] != KIND_ID_command)
+            continue;
+        if (asprintf(&w->commands_variable, "MILLRACE_COMMANDS_FILE=%s", path) < 0)
+            abort();
+        prctl(PR_SET_DUMPABLE, 0); /* a program of this user may not read our environment, with its passwords */
+        e = commands_read(path, &w->commands, why);
+        if (!e)
+            e = commands_check_programs(w->commands, why);
+    }
+    return e;
+}
+
 /* Who this worker is, for owners of leases and for people. */
 static void name_worker(struct worker *w)
 {
@@ -253,7 +275,7 @@ static enum err open_slots(struct worker *w, struct fault *why)
         w->child_configs[i] = (struct child_config){
             .loop = w->loop,
             .path = w->programs.path[i],
-            .variable = "",
+            .variable = i == PROGRAM_command && w->commands_variable ? w->commands_variable : "",
             .has_kernel = i == PROGRAM_exec,
             .threads = cpus > w->slot_count ? cpus / w->slot_count : 1,
             .inline_max = (uint64_t)settings->inline_max,
@@ -362,6 +384,8 @@ static enum err start(struct worker *w, struct fault *why)
     enum err e;
 
     e = choose_kinds(w, why);
+    if (!e)
+        e = read_commands(w, why);
     if (e)
         return e;
     name_worker(w);
@@ -411,6 +435,8 @@ static void stop(struct worker *w)
     uv_loop_close(w->loop);
     free(w->slots);
     free(w->channels);
+    commands_free(w->commands);
+    free(w->commands_variable);
 }
 
 int main(int argc, char **argv)

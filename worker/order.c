@@ -93,13 +93,14 @@ static void cut(const struct share *share, const struct kind_spec *kind, const s
     buf_append(&out->layout, "", 1);
 }
 
-enum err order_read(const struct settings *settings, const struct share *share, const struct kind_spec *kind,
-                    const struct delivery *d, struct order *out, struct fault *why)
+enum err order_read(const struct settings *settings, const struct commands *commands, const struct share *share,
+                    const struct kind_spec *kind, const struct delivery *d, struct order *out, struct fault *why)
 {
     const struct limits limits = {.inline_max = (size_t)settings->inline_max,
                                   .side_max = settings->side_max,
                                   .result_max = (uint64_t)settings->result_max,
-                                  .has_blobs = has_blobs(settings)};
+                                  .has_blobs = has_blobs(settings),
+                                  .commands = commands};
     const struct input  in = {d->msg->body, d->msg->body_len, d->msg->refs};
     bool                is_member = d->msg->parent[0] != '\0';
     enum err            e;

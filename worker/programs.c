@@ -54,6 +54,12 @@ static enum err read_names(const char *names, bool is_wanted[KIND_COUNT], struct
     return e;
 }
 
+/* Without a list of commands nobody can ask for one. */
+static bool has_work(const struct settings *settings, int kind)
+{
+    return kind != KIND_ID_command || settings->commands_file[0];
+}
+
 enum err programs_choose_kinds(const struct settings *settings, const struct programs *programs,
                                bool is_wanted[KIND_COUNT], struct fault *why)
 {
@@ -64,10 +70,14 @@ enum err programs_choose_kinds(const struct settings *settings, const struct pro
         enum program_id program = kind_programs[i];
 
         is_wanted[i] |= is_all;
-        if (!is_wanted[i] || programs->is_there[program]) {
+        if (is_all && !has_work(settings, i))
+            is_wanted[i] = false;
+        if (!is_wanted[i] || (programs->is_there[program] && has_work(settings, i))) {
             is_any |= is_wanted[i];
             continue;
         }
+        if (!has_work(settings, i))
+            return fault_set(why, ERR_CONFIG, "MILLRACE_KINDS names 'command', and MILLRACE_COMMANDS_FILE no commands");
         if (!is_all)
             return fault_set(why, ERR_CONFIG, "MILLRACE_KINDS names '%s', whose program %.160s is not there",
                              kinds[i]->name, programs->path[program]);

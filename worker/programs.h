@@ -17,7 +17,8 @@ struct programs {
 void programs_find(const struct settings *settings, struct programs *out);
 
 /* Sets is_wanted for the kinds that the setting names: with commas, "" for all. Of all, those are left out whose
- * program is not there, which is logged; one that is named is refused. ERR_CONFIG. */
+ * program is not there, which is logged, and commands where none are listed; one that is named is refused. ERR_CONFIG.
+ */
 enum err programs_choose_kinds(const struct settings *settings, const struct programs *programs,
                                bool is_wanted[KIND_COUNT], struct fault *why) MUST_CHECK;
 

@@ -189,6 +189,8 @@ enum err pipeline_apply(struct pipeline *p, const struct image_op *op, int numbe
 
     if (!e)
         e = apply(p, op, number);
+    if (!e && is_unordered(op) && number < p->plan->count) /* or the next one would have it computed in small pieces */
+        e = pipeline_gather(p);
     p->width = p->image->Xsize;
     p->height = p->image->Ysize;
     return e;

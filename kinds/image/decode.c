@@ -9,7 +9,7 @@
 
 #include "kinds/image/sniff.h"
 
-#define WEBP_BYTES_PER_PIXEL 8 /* libwebp decodes the whole image, to its own frame and to ours */
+#define WEBP_BYTES_PER_PIXEL 16 /* libwebp decodes the whole image: its planes, its frame and ours */
 
 /* shrink: of a JPEG, by how much its sides are made shorter while it is decoded: 1, 2, 4 or 8. */
 static int load(const struct pipeline *p, int shrink, VipsImage **out)

@@ -2,8 +2,8 @@
 /* pipeline.h - one image on its way through libvips: opened, worked on, written.
  *
  * libvips is lazy: what open and apply build is computed when the result is written, line by line as far as it can.
- * An operation that reads its image in another order than from top to bottom gets all of it in memory first, so that
- * no pixel is computed twice and the memory that a chain takes does not grow with its length.
+ * An operation that reads its image in another order than from top to bottom gets all of it in memory first, and hands
+ * all of it on, so that no pixel is computed twice and the memory that a chain takes does not grow with its length.
  */
 #ifndef MILLRACE_IMAGE_PIPELINE_H
 #define MILLRACE_IMAGE_PIPELINE_H

@@ -9,12 +9,14 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import xml.dom.minidom
 
 import pytest
+from PIL import Image
 
-from harness import BUILD, eventually
+from harness import BUILD, REPOSITORY, eventually
 
 SLOW = 400000  # iterations: some tens of ms of work a file
 
@@ -167,6 +169,54 @@ def test_parameters_that_are_refused_end_the_run_at_once(fleet, folders):
 
 def test_a_dataset_without_files_is_done(fleet, folders):
     assert "0 of 0 files done" in run_map(fleet, *folders, "-k", "hash", "-p", "iterations=1").out
+
+
+def test_a_folder_of_images_is_turned_and_scaled_and_broken_ones_are_named(fleet, folders):
+    dataset, output = folders
+    subprocess.run([sys.executable, os.path.join(REPOSITORY, "tools", "make_dataset.py"), str(dataset)], check=True)
+    client = run_map(fleet, dataset, output, "--ops", "rotate:90,scale:0.5", status=1)
+    assert "16 of 19 files done, 3 failed" in client.out
+    for name in ("empty.jpg", "herbs/cut short.jpg", "small/notes.png"):
+        assert f"failed: {name}: bad-body: " in client.out
+    for name, size in (("oak.jpg", (240, 320)), ("herbs/sage leaf.png", (150, 250)), ("scans/moss.tif", (150, 200)),
+                       ("Blüten/椿 camellia.webp", (240, 240)), ("turned/ivy.jpg", (300, 200))):
+        assert Image.open(output / name).size == size, name
+    page = (output / "report.html").read_text()
+    xml.dom.minidom.parseString(page.replace("<!DOCTYPE html>", ""))
+    assert page.count("<figure>") >= 8 and page.count("data:image/jpeg;base64,") == 2 * page.count("<figure>")
+    assert len(page) < 300_000
+
+
+def test_a_program_as_people_have_them_runs_on_every_file(make_fleet, servers, folders, tmp_path):
+    """The example's script goes by the extension of the name that it finds, and names its output the same."""
+    dataset, output = folders
+    example = os.path.join(REPOSITORY, "examples", "process")
+    with open(os.path.join(example, "commands.json"), encoding="utf-8") as file:
+        commands = file.read().replace("/opt/process/", example + "/")
+    (tmp_path / "commands.json").write_text(commands)
+    fleet = make_fleet(servers, MILLRACE_COMMANDS_FILE=tmp_path / "commands.json")
+    fleet.start_gateway()
+    fleet.start_worker(MILLRACE_KINDS="command", MILLRACE_SLOTS=2)
+    (dataset / "below").mkdir()
+    for name in ("oak.png", "below/-sage.jpg", "ivy.webp"):
+        Image.new("RGB", (40, 20), "green").save(dataset / name)
+    (dataset / "broken.png").write_bytes(b"no picture")
+    client = run_map(fleet, dataset, output, "--command", "process", status=1)
+    assert "3 of 4 files done, 1 failed" in client.out
+    assert "UnidentifiedImageError" in client.out, client.out.splitlines()
+    assert sorted(outputs(output)) == ["below/-sage.jpg", "ivy.webp", "oak.png"]
+    for name, kind in (("oak.png", "PNG"), ("below/-sage.jpg", "JPEG"), ("ivy.webp", "WEBP")):
+        assert Image.open(output / name).format == kind
+
+
+def test_images_that_would_meet_in_one_format_are_kept_apart(fleet, folders):
+    dataset, output = folders
+    Image.new("RGB", (40, 30), (9, 90, 9)).save(dataset / "oak.png")
+    Image.new("RGB", (30, 40), (9, 90, 9)).save(dataset / "oak.jpg")
+    run_map(fleet, dataset, output, "--ops", "convert:webp")
+    assert set(outputs(output)) == {"oak.png.webp", "oak.jpg.webp"}
+    assert Image.open(output / "oak.png.webp").size == (40, 30)
+    assert Image.open(output / "oak.jpg.webp").format == "WEBP"
 
 
 # ---- plan -------------------------------------------------------------------------

@@ -18,7 +18,8 @@ EXEC, SAMPLE = "millrace-exec", "millrace-exec-sample"
 
 @pytest.fixture
 def fleet(servers, make_fleet):
-    fleet = make_fleet(servers, MILLRACE_EXEC=os.path.join(BUILD, EXEC), MILLRACE_BACKOFF_BASE_SECONDS=1)
+    fleet = make_fleet(servers, MILLRACE_EXEC=os.path.join(BUILD, EXEC),
+                       MILLRACE_EXEC_IMAGE=os.path.join(BUILD, "millrace-exec-image"), MILLRACE_BACKOFF_BASE_SECONDS=1)
     fleet.build = os.path.join(BUILD, "sample")
     return fleet
 

@@ -151,6 +151,8 @@ static bool try_read_file(void)
 /* The limit of file size lets nobody write until the parent raises it. */
 static bool try_write_file(void) { return pwrite(receive_file(), "x", 1, 0) == 1; }
 
+static bool try_hand_over_file(void) { return sync_file_range(receive_file(), 0, 4, SYNC_FILE_RANGE_WRITE) == 0; }
+
 static bool try_map_file_shared(void)
 {
     return mmap(NULL, 4, PROT_READ | PROT_WRITE, MAP_SHARED, receive_file(), 0) != MAP_FAILED;
@@ -210,6 +212,7 @@ static const struct attempt {
     {"too-many-addresses", try_too_many_addresses},
     {"read-file", try_read_file},
     {"write-file", try_write_file},
+    {"hand-over-file", try_hand_over_file},
     {"map-file-shared", try_map_file_shared},
 };
 

@@ -149,6 +149,7 @@ static const int allowed[] = {
     /* blobs, by descriptors that came with a job; whatever is mapped of them is private */
     SCMP_SYS(pread64),
     SCMP_SYS(pwrite64),
+    SCMP_SYS(sync_file_range),
     /* memory (what is mapped anew: see add_rules) */
     SCMP_SYS(brk),
     SCMP_SYS(munmap),

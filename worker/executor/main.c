@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds/crew.h"
 #include "kinds/matrix/kernel.h"
 #include "worker/executor/jail.h"
 #include "worker/executor/serve.h"
@@ -61,6 +62,7 @@ int main(int argc, char **argv)
     }
     serve_arguments(argc, argv, NAME, help);
     serve_greet(&x, NAME);
+    x.crew = crew_new((int)x.hello.threads); /* here: the jail makes no threads */
     warm_up(&x);
     if (jail_enter(EXECUTOR_FD, x.hello.memory_max, JAIL_HAS_THREADS, &why))
         serve_die(NAME, "jail", why.detail);

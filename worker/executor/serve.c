@@ -120,10 +120,12 @@ void serve_greet(struct server *x, const char *program)
 struct task serve_task(const struct server *x, const struct args *args)
 {
     return (struct task){.args = args,
+                         .commands = x->commands,
                          .refs = "",
                          .output_fd = -1,
                          .memory_max = x->hello.memory_max,
                          .threads = (int)x->hello.threads,
+                         .crew = x->crew,
                          .progress = &x->shared->progress};
 }
 

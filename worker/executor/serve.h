@@ -18,10 +18,12 @@
 enum { EXIT_USAGE = 2, EXIT_BROKEN = 3 }; /* called by hand; no worker, no jail, or frames that make no sense */
 
 struct server {
-    const char          *program; /* its name, for people; borrowed for good */
-    struct frame_hello   hello;
-    char                *map; /* owned for good: frame.h has the layout */
-    struct frame_shared *shared;
+    const char            *program; /* its name, for people; borrowed for good */
+    struct frame_hello     hello;
+    char                  *map; /* owned for good: frame.h has the layout */
+    struct frame_shared   *shared;
+    const struct commands *commands; /* for tasks of the kind command; NULL */
+    struct crew           *crew; /* owned for good by a program that makes one after serve_greet; NULL: one thread */
 };
 
 /* --help and --version are answered, everything else but a start by a worker is refused; the process ends then.
