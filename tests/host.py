@@ -15,6 +15,11 @@ from harness import eventually
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+TRIAL = """\
+mount -t tmpfs none /mnt && mkdir /mnt/above /mnt/work /mnt/root &&
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/above,workdir=/mnt/work /mnt/root
+"""
+
 # What servers of this machine may have left is not what a plain host has.
 BOOT = """\
 set -e
@@ -31,12 +36,11 @@ exec systemd-nspawn --quiet --directory=. --boot --register=no --keep-unit --pri
 
 def why_not_here():
     """What is missing for such a host; empty if nothing is."""
-    for program in ("systemd-nspawn", "unshare", "ip"):
+    for program in ("systemd-nspawn", "ansible-playbook", "unshare", "ip"):
         if not shutil.which(program, path=PATH):
             return f"{program} is not installed"
-    tried = subprocess.run(["unshare", "--mount", "--net", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True,
-                           text=True, check=False)
-    return tried.stderr.strip()
+    tried = subprocess.run(["unshare", "--mount", "--net", "sh", "-c", TRIAL], capture_output=True, text=True, check=False)
+    return tried.stderr.strip() or f"status {tried.returncode}" if tried.returncode else ""
 
 
 class Host:

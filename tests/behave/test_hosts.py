@@ -18,11 +18,11 @@ import host
 from harness import BUILD, REPOSITORY, eventually
 
 ADDRESS = "192.0.2.1"
-INVENTORY = f"""\
+INVENTORY = """\
 [servers]
-localhost address={ADDRESS}
+localhost address={address}
 [gateways]
-localhost address={ADDRESS}
+localhost address={address}
 [workers]
 localhost
 [all:vars]
@@ -31,8 +31,11 @@ ansible_python_interpreter=/usr/bin/python3
 build_here=false
 refresh_packages=false
 secrets=/root/secrets
+commands_file={commands}
 grace_seconds=20
+staging={staging}
 """
+COMMANDS = {"shout": {"argv": ["/usr/bin/tr", "a-z", "A-Z"], "input": "stdin", "output": "stdout"}}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,9 @@ def machine(tmp_path_factory):
     staging, shown = folder / "staging", folder / "shown"
     shown.mkdir()
     subprocess.run(["cmake", "--install", BUILD, "--prefix", staging], check=True, capture_output=True)
-    (shown / "hosts.ini").write_text(INVENTORY + f"staging={staging}\n")
+    (shown / "commands.json").write_text(json.dumps(COMMANDS))
+    (shown / "hosts.ini").write_text(INVENTORY.format(address=ADDRESS, staging=staging,
+                                                      commands=shown / "commands.json"))
     made = host.Host("head", ADDRESS, str(folder), [os.path.join(REPOSITORY, "deploy"), str(staging), str(shown)])
     made.shown = shown
     try:
@@ -81,11 +86,11 @@ def fleet(machine):
 
 
 def test_the_playbook_changes_nothing_the_second_time(fleet):
-    pids = [main_pid(fleet, unit) for unit in ("millrace-api", "millrace-worker", "rabbitmq-server", "redis-server")]
+    units = ("millrace-api", "millrace-worker", "rabbitmq-server", "redis-server")
+    pids = [main_pid(fleet, unit) for unit in units]
     assert all(pids)
     assert play(fleet) == 0
-    assert pids == [main_pid(fleet, unit) for unit in
-                    ("millrace-api", "millrace-worker", "rabbitmq-server", "redis-server")]
+    assert pids == [main_pid(fleet, unit) for unit in units]
 
 
 def test_every_executor_works_inside_the_unit(fleet):
@@ -101,6 +106,11 @@ def test_every_executor_works_inside_the_unit(fleet):
     Image.frombytes("RGB", (700, 500), os.urandom(700 * 500 * 3)).save(fleet.shown / "leaves" / "leaf.png")
     said = millrace(fleet, "map", "--kind", "image", "--ops", "rotate:90", fleet.shown / "leaves", "/root/turned")
     assert "1 of 1 files done" in said
+
+    (fleet.shown / "words").write_text("leaves")
+    shout = millrace(fleet, "submit", "command", "command=shout", "-f", fleet.shown / "words")
+    assert millrace(fleet, "wait", shout).endswith("completed")
+    assert millrace(fleet, "result", shout) == "LEAVES"
     log = fleet.run("journalctl", "--no-pager", "--unit", "millrace-worker")
     assert "executor-broken" not in log, log
 

@@ -99,6 +99,8 @@ def test_systemd_understands_the_unit(installed, unit, tmp_path):
 def test_the_playbook_installs_every_library_that_the_programs_load(installed):
     """Those that the C library's own packages and a listed library's dependencies do not bring."""
     listed = set(re.findall(r"^  - (lib\S+)$", (ROLE / "defaults" / "main.yml").read_text(), re.MULTILINE))
+    by_hand = (ROOT / "docs" / "machines.md").read_text()
+    assert all(re.search(rf"\s{re.escape(package)}\s", by_hand) for package in listed)
     needed = set()
     for program in (installed / "bin").iterdir():
         table = subprocess.run(["readelf", "--dynamic", program], capture_output=True, text=True, check=True).stdout
