@@ -14,7 +14,7 @@
 #include "kinds/kind.h"
 
 struct blob_store;
-struct longpolls; /* longpoll.c: requests that wait for a job's end */
+struct longpolls; /* longpoll.c: requests that wait for the end of a job, or in a group */
 struct relay;     /* relay.c: outbox to broker */
 struct depths;    /* stats.c: queue lengths as the broker tells them */
 struct spill;     /* spill.c: what requests write into blobs */
@@ -54,6 +54,9 @@ extern const struct handler submit_handler;                                     
 extern const struct handler blob_put_handler, blob_get_handler, blob_delete_handler;         /* blobs.c */
 extern const struct handler blob_list_handler;                                               /* blobs.c */
 extern const struct handler job_get_handler, job_cancel_handler, job_retry_handler;          /* jobs.c */
+extern const struct handler group_post_handler, group_get_handler, group_ends_handler;       /* groups.c */
+extern const struct handler group_close_handler, group_delete_handler;                       /* groups.c */
+extern const struct handler job_list_handler;                                                /* list.c */
 extern const struct handler result_handler;                                                  /* result.c */
 extern const struct handler pull_handler;                                                    /* pull.c */
 extern const struct handler stats_handler, metrics_handler, healthz_handler, readyz_handler; /* stats.c */
@@ -61,28 +64,36 @@ extern const struct handler stats_handler, metrics_handler, healthz_handler, rea
 /* record_json.c: appends the record as clients see it. */
 void record_to_json(const struct record *record, struct buf *out);
 
+/* The same of several, as an array; one that has expired: {"id","state":"expired"}. */
+void records_to_json(const struct record *records, size_t count, struct buf *out);
+
 /* jobs.c: answers the request with the record, or with what the store said instead. */
 void answer_record(struct request *r, int status, const struct record *record);
 void answer_store_trouble(struct request *r, enum store_answer answer);
 
-/* jobs.c: the id in the path, or NULL after a 404 was given. */
+/* jobs.c: the id in the path, or NULL after a 404 was given; whether the job of a reply has ended. */
 const char *request_job_id(struct request *r);
+bool        job_has_ended(const struct store_reply *reply);
 void        answer_no_job(struct request *r, const char *id);
 
-/* longpoll.c: a call about the job in the path that may wait for its end. ask
- * is store_get or store_result; answer is called once, with a reply that has a
- * record. To be started from a handler's end, with longpoll_gone as its gone. */
+/* longpoll.c: a call about a job or a group that may wait for something to happen. ask asks the store, which is to tell
+ * of the next event of this id where watch is set; is_over: whether there is nothing to wait for. Once, answer is
+ * called with a reply that is OK, or answer_gone. To be started from a handler's end, with longpoll_gone as its gone.
+ */
 struct longpoll {
+    int  linger_ms;    /* after an event: more may be about to come */
     bool wants_result; /* of a job that has completed */
-    void (*ask)(struct store *s, const char *id, bool watch, store_fn *fn, void *ctx);
+    void (*ask)(struct request *r, const char *id, bool watch, store_fn *fn, void *ctx);
+    bool (*is_over)(const struct store_reply *reply);
     void (*answer)(struct request *r, const struct store_reply *reply);
+    void (*answer_gone)(struct request *r, const char *id);
 };
-void              longpoll_start(struct request *r, const struct longpoll *poll);
+void              longpoll_start(struct request *r, const char *id, const struct longpoll *poll);
 void              longpoll_gone(struct request *r);
 struct longpolls *longpolls_new(struct gateway *gw);
 void              longpolls_free(struct longpolls *set);   /* accepts NULL */
 void              longpolls_finish(struct longpolls *set); /* the gateway stops: all are answered */
-/* The job has ended, with this reply; NULL: who waits for it has to ask. id NULL: everyone looks again. */
+/* Something happened: the job has ended, with this reply; NULL: who waits has to ask. id NULL: everyone looks again. */
 void longpolls_ended(struct longpolls *set, const char *id, const struct store_reply *reply);
 
 /* relay.c */

@@ -40,13 +40,27 @@ const char *request_job_id(struct request *r)
     return NULL;
 }
 
+bool job_has_ended(const struct store_reply *reply) { return job_state_is_terminal(reply->record->state); }
+
 /* ---- GET ------------------------------------------------------------------ */
 
 static void answer_reply(struct request *r, const struct store_reply *reply) { answer_record(r, 200, reply->record); }
 
-static const struct longpoll record_poll = {false, store_get, answer_reply};
+static void ask_record(struct request *r, const char *id, bool watch, store_fn *fn, void *ctx)
+{
+    store_get(request_gateway(r)->store, id, watch, fn, ctx);
+}
 
-static void job_get_end(struct request *r) { longpoll_start(r, &record_poll); }
+static const struct longpoll record_poll = {
+    .ask = ask_record, .is_over = job_has_ended, .answer = answer_reply, .answer_gone = answer_no_job};
+
+static void job_get_end(struct request *r)
+{
+    const char *id = request_job_id(r);
+
+    if (id)
+        longpoll_start(r, id, &record_poll);
+}
 
 const struct handler job_get_handler = {NULL, NULL, job_get_end, longpoll_gone};
 

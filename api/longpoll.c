@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* longpoll.c - calls about one job that may wait for its end (?wait=S).
+/* longpoll.c - calls about one job or group that may wait for its end, or for that of a member (?wait=S).
  *
  * The store is asked and, where the call may wait, told in the same script to
- * watch; it then tells every gateway of each watched job that ended, with its
- * record: the call is answered by that, or asks again when it wants more. A tree
- * by id finds who waits for it here; several may wait for one job. The end is told
+ * watch; it then tells every gateway of what is watched when something happened,
+ * with the record of a job that ended: the call is answered by that, or asks again. A tree
+ * by id finds who waits for it here; several may wait for one id. The event is told
  * on another connection than the answer, and may overtake it: so a call is in
- * the tree before it asks, and asks again when its job ended meanwhile.
+ * the tree before it asks, and asks again when something happened meanwhile.
  */
 #include <search.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ struct waiter {
     char                   id[JOB_ID_BYTES]; /* first: the tree compares by it */
     bool                   is_in_tree;
     bool                   is_asking; /* an answer of the store is under way */
-    bool                   has_ended; /* the job ended while it was */
+    bool                   has_news;  /* something happened while it was */
     const struct longpoll *poll;
     struct waiter         *same, *before; /* next and last one who wait for this id */
     struct longpolls      *set;
@@ -108,6 +108,8 @@ static void count(struct longpolls *set, int change) { series_set(set->gauge, se
 
 static void ask(struct waiter *w);
 
+static void on_linger(uv_timer_t *timer) { ask(timer->data); }
+
 /* Whether the reply has all that the call asks for. */
 static bool is_enough(const struct waiter *w, const struct store_reply *reply)
 {
@@ -115,19 +117,21 @@ static bool is_enough(const struct waiter *w, const struct store_reply *reply)
            *reply->record->result_blob;
 }
 
-/* Something happened to the job or the time: is answered by the reply, or asks again, for the last time if is_last. */
+/* Something happened, or the time is over: is answered by the reply, or asks again, for the last time if is_last. */
 static void wake(struct waiter *w, const struct store_reply *reply, bool is_last)
 {
     if (is_last)
         w->until_ms = 0;
     if (w->is_asking) {
-        w->has_ended = true;
+        w->has_news = true;
         return;
     }
     uv_timer_stop(&w->timer);
     count(w->set, -1);
     if (reply && is_enough(w, reply))
         w->poll->answer(w->request, reply);
+    else if (w->poll->linger_ms && !is_last)
+        uv_timer_start(&w->timer, on_linger, (uint64_t)w->poll->linger_ms, 0);
     else
         ask(w);
 }
@@ -185,10 +189,10 @@ static void wait_for_end(struct waiter *w)
 static void on_reply(void *ctx, const struct store_reply *reply)
 {
     struct waiter *w = ctx;
-    bool           is_open = reply->answer == STORE_OK && !job_state_is_terminal(reply->record->state);
+    bool           is_open = reply->answer == STORE_OK && !w->poll->is_over(reply);
 
     w->is_asking = false;
-    if (is_open && w->has_ended) {
+    if (is_open && w->has_news) {
         ask(w);
     } else if (is_open && w->until_ms && !w->set->gw->is_stopping) {
         wait_for_end(w);
@@ -197,7 +201,7 @@ static void on_reply(void *ctx, const struct store_reply *reply)
         if (reply->answer == STORE_OK)
             w->poll->answer(w->request, reply);
         else if (reply->answer == STORE_GONE)
-            answer_no_job(w->request, w->id);
+            w->poll->answer_gone(w->request, w->id);
         else
             answer_store_trouble(w->request, reply->answer);
     }
@@ -206,10 +210,10 @@ static void on_reply(void *ctx, const struct store_reply *reply)
 static void ask(struct waiter *w)
 {
     w->is_asking = true;
-    w->has_ended = false;
+    w->has_news = false;
     if (w->until_ms && !w->is_in_tree)
         insert(w);
-    w->poll->ask(w->set->gw->store, w->id, w->until_ms > 0, on_reply, w);
+    w->poll->ask(w->request, w->id, w->until_ms > 0, on_reply, w);
 }
 
 static enum err read_wait(struct request *r, int64_t *wait_ms, struct fault *why)
@@ -228,16 +232,13 @@ static enum err read_wait(struct request *r, int64_t *wait_ms, struct fault *why
     return ERR_OK;
 }
 
-void longpoll_start(struct request *r, const struct longpoll *poll)
+void longpoll_start(struct request *r, const char *id, const struct longpoll *poll)
 {
     struct gateway *gw = request_gateway(r);
-    const char     *id = request_job_id(r);
     struct waiter  *w;
     int64_t         wait_ms;
     struct fault    why;
 
-    if (!id)
-        return;
     if (read_wait(r, &wait_ms, &why)) {
         request_fail_why(r, &why);
         return;

@@ -51,6 +51,8 @@ static void on_ended(void *ctx, const char *id, const struct store_reply *reply)
 {
     longpolls_ended(((struct gateway *)ctx)->longpolls, id, reply);
 }
+
+static void on_set(void *ctx, const char *id) { longpolls_ended(((struct gateway *)ctx)->longpolls, id, NULL); }
 static void on_missed(void *ctx) { longpolls_ended(((struct gateway *)ctx)->longpolls, NULL, NULL); }
 
 static void on_outbox(void *ctx)
@@ -62,7 +64,8 @@ static void on_outbox(void *ctx)
 }
 
 static const struct broker_events broker_events = {.publisher = on_publisher, .depths = on_depths};
-static const struct store_events  store_events = {NULL, on_ended, on_missed, on_outbox};
+static const struct store_events  store_events = {
+     .ended = on_ended, .set = on_set, .missed = on_missed, .outbox = on_outbox};
 
 /* ---- start ------------------------------------------------------------------------ */
 

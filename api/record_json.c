@@ -36,7 +36,7 @@ static void put_durations(struct buf *out, const struct record *r)
         buf_printf(out, ",\"run_seconds\":%.3f", (double)(run_end - r->started_ms) / 1000);
 }
 
-/* A group's parent counts its members; a member names its parent. */
+/* A group's parent counts its members; a member names its parent; a job that a client put into a group names that. */
 static void put_group(struct buf *out, const struct record *r)
 {
     if (r->members_total)
@@ -44,6 +44,8 @@ static void put_group(struct buf *out, const struct record *r)
                    (long long)r->members_done);
     if (*r->parent)
         buf_printf(out, ",\"parent\":\"%s\",\"member\":%lld", r->parent, (long long)r->member);
+    if (*r->set)
+        buf_printf(out, ",\"group\":\"%s\"", r->set);
 }
 
 void record_to_json(const struct record *r, struct buf *out)
@@ -77,4 +79,17 @@ void record_to_json(const struct record *r, struct buf *out)
     if (r->verified && *r->verified)
         buf_printf(out, ",\"verified\":%s", r->verified);
     buf_printf(out, ",\"links\":{\"self\":\"/jobs/%s\",\"result\":\"/jobs/%s/result\"}}\n", r->id, r->id);
+}
+
+void records_to_json(const struct record *records, size_t count, struct buf *out)
+{
+    buf_text(out, "[");
+    for (size_t i = 0; i < count; i++) {
+        buf_text(out, i ? "," : "");
+        if (records[i].state == JOB_STATE_COUNT)
+            buf_printf(out, "{\"id\":\"%s\",\"state\":\"expired\"}", records[i].id);
+        else
+            record_to_json(&records[i], out);
+    }
+    buf_text(out, "]");
 }

@@ -123,9 +123,13 @@ void relay_kick(struct relay *r)
         round_start(r);
 }
 
+/* What it found is in the outbox now. */
 static void on_overdue(void *ctx, const struct store_reply *reply)
 {
-    (void)ctx, (void)reply; /* what it found is in the outbox now */
+    struct relay *r = ctx;
+
+    if (reply->has_more && !r->is_stopped)
+        store_overdue(r->gw->store, r->leader, on_overdue, r);
 }
 
 static void on_timer(uv_timer_t *timer)

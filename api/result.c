@@ -13,6 +13,7 @@
 
 #include "api/gateway.h"
 #include "api/pieces.h"
+#include "api/query.h"
 #include "api/range.h"
 #include "common/log.h"
 
@@ -320,35 +321,27 @@ static void answer_reply(struct request *r, const struct store_reply *reply)
         answer_not_completed(r, reply->record);
 }
 
-static const struct longpoll result_poll = {true, store_result, answer_reply};
-
-/* Takes each parameter that the call has once; ctx: which of them were given. */
-static enum err take_parameter(void *ctx, const char *name, const char *value, struct fault *why)
+static void ask_result(struct request *r, const char *id, bool watch, store_fn *fn, void *ctx)
 {
-    static const char *const known[] = {"wait", "rows", "cols"};
-    bool                    *is_given = ctx;
-    size_t                   i = 0;
-
-    (void)value;
-    while (i < sizeof known / sizeof *known && strcmp(name, known[i]) != 0)
-        i++;
-    if (i == sizeof known / sizeof *known)
-        return fault_set(why, ERR_PARAM, "this call has no parameter '%.60s'; it takes wait, rows and cols", name);
-    if (is_given[i])
-        return fault_set(why, ERR_PARAM, "the parameter %s is given twice", name);
-    is_given[i] = true;
-    return ERR_OK;
+    store_result(request_gateway(r)->store, id, watch, fn, ctx);
 }
+
+static const struct longpoll result_poll = {.wants_result = true,
+                                            .ask = ask_result,
+                                            .is_over = job_has_ended,
+                                            .answer = answer_reply,
+                                            .answer_gone = answer_no_job};
 
 static void result_end(struct request *r)
 {
-    bool         is_given[3] = {false};
-    struct fault why;
+    static const char *const parameters[] = {"wait", "rows", "cols", NULL};
+    const char              *id;
+    struct fault             why;
 
-    if (request_each_query(r, take_parameter, is_given, &why))
+    if (query_only(r, parameters, &why))
         request_fail_why(r, &why);
-    else
-        longpoll_start(r, &result_poll);
+    else if ((id = request_job_id(r)))
+        longpoll_start(r, id, &result_poll);
 }
 
 const struct handler result_handler = {NULL, NULL, result_end, longpoll_gone};

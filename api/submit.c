@@ -28,19 +28,32 @@ struct submit {
     const struct kind_spec *kind;
     int                     kind_id;
     struct args             args;
-    struct spill           *spill;   /* owned: the blobs of this input */
-    struct body            *body;    /* owned */
-    struct taken            input;   /* owned */
-    struct msg             *msg;     /* owned */
-    bool                    is_held; /* in the outbox, not confirmed */
+    char                    group[JOB_ID_BYTES]; /* that it is to be a member of, "" of none */
+    struct spill           *spill;               /* owned: the blobs of this input */
+    struct body            *body;                /* owned */
+    struct taken            input;               /* owned */
+    struct msg             *msg;                 /* owned */
+    bool                    is_held;             /* in the outbox, not confirmed */
 };
 
 /* ---- the head ----------------------------------------------------------- */
+
+static enum err set_group(struct submit *s, const char *value, struct fault *why)
+{
+    if (*s->group)
+        return fault_set(why, ERR_PARAM, "the parameter group is given twice");
+    if (!job_id_is_valid(value))
+        return fault_set(why, ERR_NOT_FOUND, "there is no group '%.60s': an id is a UUID in lower case", value);
+    memcpy(s->group, value, JOB_ID_BYTES);
+    return ERR_OK;
+}
 
 static enum err set_parameter(void *ctx, const char *name, const char *value, struct fault *why)
 {
     struct submit *s = ctx;
 
+    if (strcmp(name, "group") == 0)
+        return set_group(s, value, why);
     return args_set(s->kind, &s->args, name, value, why);
 }
 
@@ -138,6 +151,7 @@ static enum err make_message(struct submit *s, struct fault *why)
     struct msg *m = s->msg = msg_new();
     struct buf  params = {0};
     int64_t     deadline = args_common(s->kind, &s->args, "deadline");
+    int64_t     attempts = args_common(s->kind, &s->args, "attempts");
     enum err    e;
 
     job_id_new(m->id);
@@ -146,6 +160,8 @@ static enum err make_message(struct submit *s, struct fault *why)
     strcpy(m->content_type, "application/octet-stream");
     m->created_ms = wall_ms();
     m->deadline_ms = deadline < 0 ? 0 : m->created_ms + deadline * 1000;
+    m->attempts_max = attempts < 0 ? 0 : attempts;
+    memcpy(m->group, s->group, sizeof m->group);
     args_to_json(s->kind, &s->args, &params);
     free(m->params);
     m->params = buf_detach(&params);
@@ -181,8 +197,9 @@ static void fill_digest(struct submit *s)
     digest_hex((struct digest_part[]){{m->kind, strlen(m->kind) + 1},
                                       {m->params, strlen(m->params) + 1},
                                       {refs, *refs ? strlen(refs) + 1 : 0},
+                                      {m->group, *m->group ? strlen(m->group) + 1 : 0},
                                       {m->body, m->body_len}},
-               4, m->digest);
+               5, m->digest);
     free(refs);
 }
 
@@ -350,6 +367,12 @@ static void on_created(void *ctx, const struct store_reply *reply)
         return;
     case STORE_MISMATCH:
         submit_fail(s, ERR_KEY_REUSED, "the first request with this key had another body, kind or parameters");
+        return;
+    case STORE_NO_GROUP:
+        submit_fail(s, ERR_NOT_FOUND, "there is no such group, or it ended and has expired");
+        return;
+    case STORE_CLOSED:
+        submit_fail(s, ERR_WRONG_STATE, "the group is closed; only one that is open takes more jobs");
         return;
     case STORE_FULL:
         submit_fail(s, ERR_STORE_FULL, "Redis has reached its maxmemory");

@@ -14,7 +14,7 @@
 extern char **environ;
 
 enum setting_type { TEXT, INT, BYTES, BOOL, CHOICE };
-enum { API = PROGRAM_API, WORKER = PROGRAM_WORKER, BOTH = PROGRAM_BOTH };
+enum { API = PROGRAM_API, WORKER = PROGRAM_WORKER, BOTH = PROGRAM_BOTH, CLIENT = PROGRAM_CLIENT };
 
 struct row {
     int               who;
@@ -238,7 +238,7 @@ void config_log(const struct settings *s, enum program who)
 
 void config_print_markdown(void)
 {
-    static const char *const readers[] = {"", "api", "worker", "both"};
+    static const char *const readers[] = {"", "api", "worker", "both", "client"};
 
     puts("| name | read by | default | unit | bounds | meaning |\n|---|---|---|---|---|---|");
     for (size_t i = 0; i < ROW_COUNT; i++) {

@@ -13,7 +13,7 @@
 
 #include "common/err.h"
 
-enum program { PROGRAM_API = 1, PROGRAM_WORKER = 2, PROGRAM_BOTH = 3 };
+enum program { PROGRAM_API = 1, PROGRAM_WORKER = 2, PROGRAM_BOTH = 3, PROGRAM_CLIENT = 4 };
 
 typedef int64_t     setting_INT;
 typedef int64_t     setting_BYTES;

@@ -74,6 +74,8 @@ void msg_pack(const struct msg *m, struct buf *out)
     pack_text(out, "traceparent", m->traceparent);
     pack_text(out, "parent", m->parent);
     pack_integer(out, "member", m->member);
+    pack_text(out, "group", m->group);
+    pack_integer(out, "attempts_max", m->attempts_max);
     pack_text(out, "params", m->params);
     pack_text(out, "input", m->refs);
     buf_printf(out, ",\"body\":%zu}\n", m->body_len);
@@ -127,7 +129,8 @@ static bool unpack_fields(json_t *line, struct msg *m, int64_t *body_len)
            unpack_text(line, "digest", m->digest, sizeof m->digest) &&
            unpack_text(line, "traceparent", m->traceparent, sizeof m->traceparent) &&
            unpack_text(line, "parent", m->parent, sizeof m->parent) && unpack_integer(line, "member", &m->member) &&
-           unpack_integer(line, "body", body_len);
+           unpack_text(line, "group", m->group, sizeof m->group) &&
+           unpack_integer(line, "attempts_max", &m->attempts_max) && unpack_integer(line, "body", body_len);
 }
 
 enum err msg_unpack(const void *packed, size_t len, struct msg **out, struct fault *why)

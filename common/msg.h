@@ -38,6 +38,8 @@ struct msg {
     char    traceparent[TRACEPARENT_BYTES]; /* W3C trace context, passed on; "" when none */
     char    parent[JOB_ID_BYTES];           /* the group's parent; "" of a job on its own */
     int64_t member;                         /* number within the group, from 0 */
+    char    group[JOB_ID_BYTES];            /* of a client's jobs, whose member it is; "" of none */
+    int64_t attempts_max;                   /* runs that it may spend on errors of its own; 0: as many as is usual */
     char   *params;                         /* owned: JSON object of the kind's parameters, never NULL */
     char   *refs;                           /* owned: JSON of the blobs that are input, "" without; kinds/kind.h */
     void   *body;                           /* owned: raw input, NULL when body_len is 0 */

@@ -28,6 +28,7 @@ const enum program_id kind_programs[KIND_COUNT] = {
 const struct param common_params[] = {
     {"timeout", PARAM_INT, 1, 518400, false, NAN, "seconds", "time limit of one attempt"},
     {"deadline", PARAM_INT, 1, 31536000, false, NAN, "seconds", "from submit until it must have started"},
+    {"attempts", PARAM_INT, 1, 100, false, NAN, "", "runs that it may spend on errors of its own; the first counts"},
     {.type = PARAM_END},
 };
 

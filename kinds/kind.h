@@ -224,7 +224,7 @@ void     args_to_json(const struct kind_spec *kind, const struct args *args, str
 enum err args_from_json(const struct kind_spec *kind, const char *json, struct args *args,
                         struct fault *why) MUST_CHECK;
 
-/* Value of a common parameter ("timeout", "deadline") in seconds, or -1 when absent. */
+/* Value of a common parameter ("timeout", "deadline": seconds; "attempts"), or -1 when absent. */
 int64_t args_common(const struct kind_spec *kind, const struct args *args, const char *name);
 
 #endif

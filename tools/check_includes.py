@@ -30,6 +30,8 @@ RULES = [
     (r"api/(http|request)\.c|api/http_impl\.h", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
     (r"api/auth\.c", rf"{GROUND}|api/.*", r"openssl/.*"),
     (r"api/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
+    (r"cli/(http|exchange)\.[ch]", rf"{GROUND}|cli/.*", r"curl/.*|jansson\.h"),
+    (r"cli/.*", rf"{GROUND}|cli/.*", r"jansson\.h"),
     (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|matrix/kernel)\.h|worker/frame\.h|worker/executor/.*",
      r"seccomp\.h"),
     (r"worker/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|worker/[a-z_]+\.h",

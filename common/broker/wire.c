@@ -34,6 +34,8 @@ static const struct header headers[] = {
     {"input", HEADER_OWNED, offsetof(struct msg, refs), MSG_REFS_BYTES, true},
     TEXT(parent, true),
     {"member", HEADER_INT, offsetof(struct msg, member), 0, true},
+    TEXT(group, true),
+    {"attempts_max", HEADER_INT, offsetof(struct msg, attempts_max), 0, true},
     TEXT(copy, false),
     {"epoch", HEADER_INT, offsetof(struct msg, epoch), 0, false},
     {"attempt", HEADER_INT, offsetof(struct msg, attempt), 0, false},

@@ -6,6 +6,8 @@
 
 #include "common/store/internal.h"
 
+#define LIST_CHUNK 1000 /* jobs that one script looks at: a millisecond of the server's time */
+
 static struct call *call_about(struct store *s, enum script script, const char *id, store_fn *fn, void *ctx)
 {
     struct call *c = call_new(s, script, fn, ctx);
@@ -22,13 +24,15 @@ void store_create(struct store *s, const struct msg *m, store_fn *fn, void *ctx)
     call_text(c, m->kind);
     call_int(c, m->created_ms);
     call_int(c, m->deadline_ms);
-    call_int(c, s->config.attempts_max);
-    if (*m->idempotency || *m->refs) {
+    call_int(c, attempts_of(s, m));
+    if (*m->idempotency || *m->refs || *m->group) {
         call_text(c, m->idempotency);
         call_text(c, m->digest);
     }
-    if (*m->refs)
+    if (*m->refs || *m->group)
         call_text(c, m->refs);
+    if (*m->group)
+        call_text(c, m->group);
     call_run(c);
 }
 
@@ -157,6 +161,21 @@ void store_blobs_needed(struct store *s, const char *const *names, size_t count,
     call_int(c, grace_ms);
     for (size_t i = 0; i < count; i++)
         call_text(c, names[i]);
+    call_run(c);
+}
+
+void store_list(struct store *s, const struct store_filter *filter, int64_t limit, int64_t after, const char *after_id,
+                store_fn *fn, void *ctx)
+{
+    struct call *c = call_new(s, SCRIPT_list, fn, ctx);
+
+    call_int(c, limit);
+    call_int(c, LIST_CHUNK);
+    call_text(c, filter->state);
+    call_text(c, filter->kind);
+    call_text(c, filter->set);
+    call_int(c, after);
+    call_text(c, after_id);
     call_run(c);
 }
 

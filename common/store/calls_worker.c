@@ -26,6 +26,11 @@ static void put_string(struct buf *b, const char *name, const char *value)
     buf_json(b, value);
 }
 
+int64_t attempts_of(const struct store *s, const struct msg *m)
+{
+    return m->attempts_max > 0 && m->attempts_max <= ATTEMPTS_MAX ? m->attempts_max : s->config.attempts_max;
+}
+
 void call_born(struct call *c, const struct msg *m, const struct lease *l)
 {
     const struct store_config *config = &c->store->config;
@@ -36,11 +41,13 @@ void call_born(struct call *c, const struct msg *m, const struct lease *l)
     put_number(&b, ",\"deadline\":", m->deadline_ms);
     put_string(&b, ",\"idem\":", m->idempotency);
     put_string(&b, ",\"digest\":", m->digest);
-    put_number(&b, ",\"max\":", config->attempts_max);
+    put_number(&b, ",\"max\":", attempts_of(c->store, m));
     if (*m->parent) {
         put_string(&b, ",\"parent\":", m->parent);
         put_number(&b, ",\"member\":", m->member);
     }
+    if (*m->group)
+        put_string(&b, ",\"group\":", m->group);
     if (*m->refs)
         put_string(&b, ",\"refs\":", m->refs);
     if (l) {
@@ -64,7 +71,7 @@ void call_born(struct call *c, const struct msg *m, const struct lease *l)
 static void note(struct call *c, const struct msg *m)
 {
     memcpy(c->subject, m->id, sizeof c->subject);
-    if (*m->parent)
+    if (*m->parent || *m->group)
         memcpy(c->kind, m->kind, sizeof c->kind);
 }
 
@@ -157,7 +164,7 @@ static void call_form(struct call *c, const struct msg *parent, const char *para
 
     assert(strstr(params, "@MEMBER@"));
     memcpy(m->parent, parent->id, sizeof m->parent);
-    m->id[0] = m->copy[0] = m->idempotency[0] = m->digest[0] = 0;
+    m->id[0] = m->copy[0] = m->idempotency[0] = m->digest[0] = m->group[0] = 0;
     m->member = m->epoch = m->attempt = m->created_ms = m->deadline_ms = 0; /* what is 0 is left out */
     free(m->params);
     m->params = xstrdup(params);

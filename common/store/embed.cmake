@@ -1,8 +1,8 @@
 # Puts the Lua scripts into the program: cmake -DOUT=BASE -DLUA=FOLDER -DSCRIPTS=a,b -P embed.cmake
 # makes BASE.h (enum script) and BASE.c (texts and SHA-1 sums, as EVALSHA wants them).
-# Each text is the script's shebang line, lib.lua, rare.lua, group.lua, the rest of the script; boot stands alone.
+# Each text is the script's shebang line, lib.lua, rare.lua, group.lua, set.lua, the rest of the script; boot stands alone.
 string(REPLACE "," ";" names "${SCRIPTS}")
-foreach(name IN ITEMS lib rare group)
+foreach(name IN ITEMS lib rare group set)
     file(READ ${LUA}/${name}.lua text)
     string(APPEND prelude "${text}")
 endforeach()

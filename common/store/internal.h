@@ -66,7 +66,7 @@ struct call {
     void         *ctx;
     struct lease *lease;                 /* claim */
     char          subject[JOB_ID_BYTES]; /* job id, or kind, for logs and replays */
-    char          kind[KIND_BYTES];      /* of a group's member: it may be cancelled by this; else "" */
+    char          kind[KIND_BYTES];      /* of a member: it may be cancelled by this; else "" */
 };
 
 struct call *call_new(struct store *s, enum script script, store_fn *fn, void *ctx);
@@ -81,6 +81,11 @@ struct call *call_fail(struct store *s, const struct lease *l, const char *class
 
 /* Adds the `born` argument: what a lost record is made of again, as JSON. l: NULL before a claim. */
 void call_born(struct call *c, const struct msg *m, const struct lease *l);
+
+#define ATTEMPTS_MAX 100 /* that a message may ask for */
+
+/* Runs that this job may spend on errors. */
+int64_t attempts_of(const struct store *s, const struct msg *m);
 
 /* Takes c: sends it, keeps it while the store boots, or answers STORE_DOWN on
  * the loop's next round. */
@@ -105,8 +110,10 @@ void call_down(struct call *c);
 struct reply_parts {
     struct store_reply reply;
     struct record      record;
-    struct store_item *items;  /* owned */
-    int64_t           *fences; /* owned */
+    struct store_set   set;
+    struct record     *records; /* owned */
+    struct store_item *items;   /* owned */
+    int64_t           *fences;  /* owned */
     int64_t            started_ms, until_ms;
     const char        *code, *detail; /* borrowed: of the end that a claim gave its job; else NULL */
 };

@@ -29,6 +29,7 @@ struct record {
     char           parent[JOB_ID_BYTES];        /* of a group's member, else "" */
     int64_t        member;                      /* its number */
     int64_t        members_total, members_done; /* of a group's parent, else 0 */
+    char           set[JOB_ID_BYTES];           /* the group of a client's jobs that it belongs to, else "" */
     const char    *layout;                      /* how their results make one, kinds/kind.h; "" without */
     bool           has_input;                   /* the input is kept, a retry is possible */
 };

@@ -12,7 +12,8 @@ static const char *const words[] = {
     [STORE_MINE] = "mine",     [STORE_LATER] = "later",       [STORE_HELD] = "held",
     [STORE_ASK] = "ask",       [STORE_STALE] = "stale",       [STORE_CANCELLED] = "cancelled",
     [STORE_FAILED] = "failed", [STORE_RETRYING] = "retrying", [STORE_REFUSED] = "refused",
-    [STORE_FULL] = "full",     [STORE_NO_INPUT] = "no-input",
+    [STORE_FULL] = "full",     [STORE_NO_INPUT] = "no-input", [STORE_NO_GROUP] = "no-group",
+    [STORE_CLOSED] = "closed",
 };
 
 /* Fields of the hash that go straight into the record. */
@@ -54,6 +55,8 @@ static void read_field(struct record *record, const char *name, const redisReply
         snprintf(record->kind, sizeof record->kind, "%s", value->str);
     } else if (strcmp(name, "parent") == 0) {
         snprintf(record->parent, sizeof record->parent, "%s", value->str);
+    } else if (strcmp(name, "group") == 0) {
+        snprintf(record->set, sizeof record->set, "%s", value->str);
     } else if (strcmp(name, "progress") == 0) {
         record->progress = strtod(value->str, NULL);
     } else if (strcmp(name, "input") == 0) {
@@ -197,6 +200,85 @@ static bool read_job(const char *id, const redisReply *r, struct reply_parts *ou
     return r->elements > 1 && read_record(id, r->element[1], &out->record);
 }
 
+static bool read_set_state(const redisReply *r, struct store_set *set)
+{
+    static const char *const names[] = {[SET_OPEN] = "open", [SET_CLOSED] = "closed", [SET_ENDED] = "ended"};
+    const char              *text = text_at(r, 1);
+
+    for (size_t i = 0; text && i < sizeof names / sizeof *names; i++)
+        if (strcmp(text, names[i]) == 0) {
+            set->state = (int)i;
+            return true;
+        }
+    return false;
+}
+
+/* A count, which Lua has as an integer and a hash as text. */
+static int64_t count_at(const redisReply *r, size_t i)
+{
+    const char *text = text_at(r, i);
+
+    return text ? strtoll(text, NULL, 10) : integer_at(r, i);
+}
+
+/* As set.lua's view lists it. */
+static bool read_set(const redisReply *r, struct reply_parts *out)
+{
+    static const enum job_state states[] = {JOB_PENDING,   JOB_IN_PROGRESS, JOB_RETRYING,
+                                            JOB_COMPLETED, JOB_FAILED,      JOB_CANCELLED};
+    struct store_set           *set = &out->set;
+    const size_t                count = sizeof states / sizeof *states;
+
+    if (r->elements != 6 + count || !read_set_state(r, set) || !(set->name = text_at(r, 2)))
+        return false;
+    set->created_ms = count_at(r, 3);
+    set->accepted = count_at(r, 4);
+    for (size_t i = 0; i < count; i++)
+        set->jobs[states[i]] = count_at(r, 5 + i);
+    set->ends = count_at(r, 5 + count);
+    out->reply.set = set;
+    return set->ends >= 0;
+}
+
+/* id and record alternate from element `from` on; of one that has expired there is no record. */
+static bool read_records(const redisReply *r, size_t from, struct reply_parts *out)
+{
+    size_t count = (r->elements - from) / 2;
+
+    out->records = xcalloc(count, sizeof *out->records);
+    for (size_t i = 0; i < count; i++) {
+        const redisReply *record = r->element[from + 2 * i + 1];
+        const char       *id = text_at(r, from + 2 * i);
+
+        if (!id)
+            return false;
+        if (record->type == REDIS_REPLY_NIL) {
+            snprintf(out->records[i].id, sizeof out->records[i].id, "%s", id);
+            out->records[i].state = JOB_STATE_COUNT;
+        } else if (!read_record(id, record, &out->records[i])) {
+            return false;
+        }
+    }
+    out->reply.records = out->records;
+    out->reply.record_count = count;
+    return true;
+}
+
+static bool read_ends(const redisReply *r, struct reply_parts *out)
+{
+    out->reply.set = &out->set;
+    out->reply.position = count_at(r, 2);
+    return r->elements % 2 && out->reply.position >= 0 && read_set_state(r, &out->set) && read_records(r, 3, out);
+}
+
+static bool read_list(const redisReply *r, struct reply_parts *out)
+{
+    out->reply.has_more = integer_at(r, 1) == 1;
+    out->reply.position = count_at(r, 2);
+    out->reply.last_id = text_at(r, 3);
+    return out->reply.last_id && r->elements % 2 == 0 && read_records(r, 4, out);
+}
+
 /* What stands behind the word of an array answer. */
 static bool read_rest(const struct call *c, const redisReply *r, struct reply_parts *out)
 {
@@ -237,6 +319,17 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
         return reply->workers >= 0;
     case SCRIPT_blobs_needed:
         return read_names(r, out);
+    case SCRIPT_set_make:
+    case SCRIPT_set_get:
+    case SCRIPT_set_close:
+        return read_set(r, out);
+    case SCRIPT_set_ends:
+        return read_ends(r, out);
+    case SCRIPT_list:
+        return read_list(r, out);
+    case SCRIPT_overdue:
+        reply->has_more = integer_at(r, 1) == 1;
+        return true;
     default:
         return read_job(c->subject, r, out);
     }
@@ -271,5 +364,6 @@ bool reply_read_notice(const char *id, const redisReply *r, struct reply_parts *
 void reply_free(struct reply_parts *parts)
 {
     free(parts->items);
+    free(parts->records);
     free(parts->fences);
 }

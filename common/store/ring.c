@@ -4,11 +4,10 @@
  * Redis may forget its last writes (a crash before the fsync, a failover); who
  * made them says them again on the new epoch. Every script allows that. Kept:
  * the worker's finish, fail, split, and claim or renew that ended its job; the
- * gateway's accept, outbox, cancel, retry and pull. A replayed finish or fail names the answer that
- * it got: that stands, whatever the server knows by then. A drain is not kept: its
- * message is back in the broker and takes over the old claim at the price of one
- * loss. An entry is forgotten once the server has shown itself alive 5 s after it:
- * a server that has gone proves nothing.
+ * gateway's accept, outbox, cancel, retry, pull, and what it did to sets. A replayed finish or fail names the answer
+ * that it got: that stands, whatever the server knows by then. A drain is not kept: its message is back in the broker
+ * and takes over the old claim at the price of one loss. An entry is forgotten once the server has shown itself alive 5
+ * s after it: a server that has gone proves nothing.
  *
  * Entries come and go in order, a hundred thousand of them on a busy gateway:
  * they lie one behind the other in blocks, so that malloc sees the blocks only.
@@ -166,6 +165,18 @@ static void add_pull(struct store *s, const struct call *c, const struct store_r
     call_free(replay);
 }
 
+/* Where the set was lost, too, it is made again. */
+static void add_set_close(struct store *s, const struct call *c)
+{
+    struct call *replay = call_new(s, c->script, NULL, NULL);
+
+    buf_append(&replay->bytes, c->bytes.data + CALL_HEAD, c->bytes.len - CALL_HEAD);
+    replay->argc = c->argc;
+    call_text(replay, s->epoch_text);
+    add(s, replay, KNOWN_NONE);
+    call_free(replay);
+}
+
 /* Its message will be acked: the job must not come back without it. */
 static void add_ended(struct store *s, const struct call *c, const struct reply_parts *parts)
 {
@@ -189,6 +200,7 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
     switch (c->script) {
     case SCRIPT_accept:
     case SCRIPT_outbox:
+    case SCRIPT_set_make:
         if (reply->answer == STORE_OK)
             add(s, c, KNOWN_NONE);
         break;
@@ -223,6 +235,10 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
     case SCRIPT_retry:
         if (reply->answer == STORE_OK)
             add_retry(s, c, reply->record);
+        break;
+    case SCRIPT_set_close:
+        if (reply->answer == STORE_OK)
+            add_set_close(s, c);
         break;
     case SCRIPT_pull:
         add_pull(s, c, reply);

@@ -44,27 +44,44 @@ enum store_answer {
     STORE_FAILED,    /* fail: for good */
     STORE_REFUSED,   /* cancel, retry: not in this state: reply->record */
     STORE_NO_INPUT,  /* retry: the input is no longer kept */
+    STORE_NO_GROUP,  /* create: there is no such group */
+    STORE_CLOSED,    /* create: the group takes no more members */
     STORE_FULL,      /* Redis is out of memory, or the outbox at its bound */
     STORE_DOWN,      /* no answer; the outcome is unknown */
 };
 
 /* Borrowed for the time of the callback. */
 struct store_reply {
-    enum store_answer    answer;
-    int64_t              epoch;        /* of the store that answered */
-    int64_t              fence;        /* RUN, MINE */
-    int64_t              attempt;      /* RUN, MINE: this run, counted from 1 */
-    int64_t              errors;       /* RUN, MINE: transient errors so far */
-    int64_t              wait_ms;      /* LATER, HELD; split's RETRYING */
-    bool                 is_other_cut; /* split's RETRYING: the group is cut in another way than the caller says */
-    int64_t              workers;      /* beat: how many there are */
-    const struct record *record;       /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
-    const void          *data;         /* result: the bytes; stats: JSON text */
-    size_t               data_len;
-    const int64_t       *fences; /* result of a group's parent: by member number, its result's fence */
-    size_t               fence_count;
-    struct store_item   *items; /* pull: id + value; outbox_take: id + packed message */
-    size_t               item_count;
+    enum store_answer       answer;
+    int64_t                 epoch;        /* of the store that answered */
+    int64_t                 fence;        /* RUN, MINE */
+    int64_t                 attempt;      /* RUN, MINE: this run, counted from 1 */
+    int64_t                 errors;       /* RUN, MINE: transient errors so far */
+    int64_t                 wait_ms;      /* LATER, HELD; split's RETRYING */
+    bool                    is_other_cut; /* split's RETRYING: the group is cut in another way than the caller says */
+    int64_t                 workers;      /* beat: how many there are */
+    const struct record    *record;       /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
+    const struct record    *records;      /* list; set_ends: of those that ended, an expired one has its id alone */
+    size_t                  record_count;
+    const struct store_set *set;      /* set_make, set_get, set_close; set_ends: its state alone */
+    int64_t                 position; /* set_ends: of the last one given; list: of the last one looked at */
+    const char             *last_id;  /* list: its id */
+    bool                    has_more; /* list: there may be more behind it; overdue: worth to be called again at once */
+    const void             *data;     /* result: the bytes; stats: JSON text */
+    size_t                  data_len;
+    const int64_t          *fences; /* result of a group's parent: by member number, its result's fence */
+    size_t                  fence_count;
+    struct store_item      *items; /* pull: id + value; outbox_take: id + packed message */
+    size_t                  item_count;
+};
+/* A group of jobs that a client made: "set" in all code, as a group here is a product that falls into tiles. */
+struct store_set {
+    enum { SET_OPEN, SET_CLOSED, SET_ENDED } state; /* ended: closed, and no member is live */
+    const char *name;
+    int64_t     created_ms;
+    int64_t     accepted;              /* the sum of jobs */
+    int64_t     jobs[JOB_STATE_COUNT]; /* by state */
+    int64_t     ends;                  /* how often a member ended */
 };
 struct store_item {
     const char *id; /* NUL-terminated */
@@ -80,9 +97,10 @@ struct store_events {
     /* A watched job became terminal. reply: what store_result would have answered then, but a result in it only if
      * that is short; NULL: ask. May be NULL. */
     void (*ended)(void *ctx, const char *id, const struct store_reply *reply);
-    void (*missed)(void *ctx); /* the subscription was away: look again at what you watch */
-    void (*outbox)(void *ctx); /* a group has put members into the outbox; may be NULL. With neither
-                                  this nor ended nothing is subscribed */
+    void (*set)(void *ctx, const char *id); /* in a watched set a member ended, or the set has; may be NULL */
+    void (*missed)(void *ctx);              /* the subscription was away: look again at what you watch */
+    void (*outbox)(void *ctx);              /* a group has put members into the outbox; may be NULL. With neither
+                                               this nor ended nothing is subscribed */
 };
 
 struct store_config {
@@ -107,7 +125,7 @@ int64_t store_epoch(const struct store *s); /* 0 before the first boot */
 /* ---- gateway ---------------------------------------------------------- */
 
 /* Makes the unconfirmed record of m (id, kind, created, deadline, idempotency,
- * digest). OK, EXISTS, MISMATCH, FULL, DOWN. OK also when this very id exists
+ * digest, group). OK, EXISTS, MISMATCH, NO_GROUP, CLOSED, FULL, DOWN. OK also when this very id exists
  * unconfirmed already: the blobs of m's refs are tied to it beside those it has. */
 void store_create(struct store *s, const struct msg *m, store_fn *fn, void *ctx);
 
@@ -144,14 +162,45 @@ void store_retry(struct store *s, const char *id, store_fn *fn, void *ctx);
  * idempotency "" or a key under which the same batch is repeated for 10 min. */
 void store_pull(struct store *s, const char *kind, int64_t top, const char *idempotency, store_fn *fn, void *ctx);
 
+/* ---- gateway: sets (calls_set.c) ------------------------------------------ */
+
+/* Makes a set, open, under an id of the caller's choice; again is the same. OK with the set, FULL, DOWN. */
+void store_set_make(struct store *s, const char *id, const char *name, store_fn *fn, void *ctx);
+
+/* watch: asks for the event when it has ended. OK with the set, GONE, DOWN. */
+void store_set_get(struct store *s, const char *id, bool watch, store_fn *fn, void *ctx);
+
+/* Up to count members that ended behind this position (0: the beginning), in the order in which they did. watch: where
+ * there is none, asks for the event when there is one, or the set has ended. OK with records, position and the set's
+ * state; GONE, DOWN. */
+void store_set_ends(struct store *s, const char *id, int64_t after, int64_t count, bool watch, store_fn *fn, void *ctx);
+
+/* No more members. OK with the set, GONE, DOWN. */
+void store_set_close(struct store *s, const char *id, store_fn *fn, void *ctx);
+
+/* The same, and cancels some of its live members: call again while there are any. Those that no call reaches are
+ * cancelled when a worker meets them. OK with the set, GONE, DOWN. */
+void store_set_cancel(struct store *s, const char *id, store_fn *fn, void *ctx);
+
+/* ---- gateway: the fleet ------------------------------------------------ */
+
 /* Reconciler step, safe to call from everyone: one leader by lease puts
- * retrying jobs overdue by more than 60 s back into the outbox. */
+ * retrying jobs overdue by more than 60 s back into the outbox, and forgets what has expired. OK, has_more. */
 void store_overdue(struct store *s, const char *leader, store_fn *fn, void *ctx);
 
 /* Of these blobs: items (id: the name) are those that some record still needs. All of them while the store's epoch
  * is younger than grace_ms: it may not know of every job yet. OK with items, DOWN. */
 void store_blobs_needed(struct store *s, const char *const *names, size_t count, int64_t grace_ms, store_fn *fn,
                         void *ctx);
+
+/* Jobs, the newest first. Looks at a bounded number of them: there may be more behind the last one also when fewer than
+ * limit came. after, after_id: where to go on, 0 and "" to begin with. OK with records, position, last_id, has_more;
+ * DOWN. */
+struct store_filter {
+    const char *state, *kind, *set; /* "": any */
+};
+void store_list(struct store *s, const struct store_filter *filter, int64_t limit, int64_t after, const char *after_id,
+                store_fn *fn, void *ctx);
 
 /* JSON text: {"epoch","jobs":{..totals..},"kinds":{KIND:{state:count,...,"oldest_ms"}},
  * "outbox":{"count","bytes"},"workers":[..],"histograms":{..}}; docs/protocol.md. */

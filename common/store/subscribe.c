@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* subscribe.c - a second connection that hears of ended jobs and of new outbox entries.
+/* subscribe.c - a second connection that hears of ended jobs, of sets and of new outbox entries.
  *
  * It lives only while the first one is up: that one notices a server that went
  * silent, here nothing is ever owed. Whenever the subscription begins, something
@@ -11,6 +11,7 @@
 #include "common/store/internal.h"
 
 #define ENDED "millrace:ended"   /* the id of a watched job, a newline and its record: rare.lua, notice */
+#define SET "millrace:group"     /* the id of a watched set in which somebody ended */
 #define OUTBOX "millrace:outbox" /* some script has made entries */
 
 struct subscription {
@@ -68,22 +69,27 @@ static void on_message(redisAsyncContext *ac, void *reply, void *data)
     struct subscription *sub = data;
     const redisReply    *r = reply;
     struct store        *s = sub->store;
+    const char          *channel;
     bool                 is_ended;
 
     (void)ac;
     if (!r || !sub->link || r->type != REDIS_REPLY_ARRAY || r->elements != 3)
         return;
-    is_ended = strcmp(r->element[1]->str, ENDED) == 0;
+    channel = r->element[1]->str;
+    is_ended = strcmp(channel, ENDED) == 0;
     if (strcmp(r->element[0]->str, "subscribe") == 0) {
         sub->failures = 0;
         if (is_ended && s->events.missed)
             s->events.missed(s->ctx);
     } else if (strcmp(r->element[0]->str, "message") != 0 || r->element[2]->type != REDIS_REPLY_STRING) {
         return;
-    } else if (!is_ended && s->events.outbox) {
-        s->events.outbox(s->ctx);
+    } else if (strcmp(channel, OUTBOX) == 0) {
+        if (s->events.outbox)
+            s->events.outbox(s->ctx);
     } else if (is_ended && s->events.ended) {
         on_ended(s, r->element[2]->str, (size_t)r->element[2]->len);
+    } else if (!is_ended && s->events.set && job_id_is_valid(r->element[2]->str)) {
+        s->events.set(s->ctx, r->element[2]->str);
     }
 }
 
@@ -102,7 +108,7 @@ static void on_link_up(void *ctx)
     redisAsyncContext   *ac = link_context(sub->link);
 
     boot_login(ac, &sub->store->url, on_login, sub);
-    redisAsyncCommand(ac, on_message, sub, "SUBSCRIBE " ENDED " " OUTBOX);
+    redisAsyncCommand(ac, on_message, sub, "SUBSCRIBE " ENDED " " SET " " OUTBOX);
 }
 
 static void on_link_down(void *ctx, const char *why)

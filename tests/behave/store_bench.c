@@ -154,8 +154,9 @@ static void on_missed(void *ctx) { ((struct bench *)ctx)->missed++; }
 
 void bench_open(struct bench *b)
 {
-    static const struct store_events events = {on_state, on_ended, on_missed, on_outbox};
-    struct store_config              config = {b->url, 3600000, 15000, 3, 1, 1 << 20};
+    static const struct store_events events = {
+        .state = on_state, .ended = on_ended, .missed = on_missed, .outbox = on_outbox};
+    struct store_config config = {b->url, 3600000, 15000, 3, 1, 1 << 20};
 
     if (!*b->url)
         snprintf(b->url, sizeof b->url, "redis://127.0.0.1:%d/0", b->port);

@@ -21,7 +21,9 @@ KIND = "hash"
 DAY = 86_400_000
 LEASE = 15_000
 KEPT_MAX = 1 << 20
-PRELUDES = ("lib", "rare", "group")
+LIVE = ("pending", "in-progress", "retrying")
+STATES = LIVE + ("completed", "failed", "cancelled")
+PRELUDES = ("lib", "rare", "group", "set")
 CHECK = '{"method":"freivalds","probes":2,"bound":%s}'
 
 
@@ -68,19 +70,22 @@ def server(tmp_path_factory):
 class Job:
     """What its message says."""
 
-    def __init__(self, store, idem="", digest="", deadline=0, attempt=0, refs=None, parent=None, member=0, id=None):
+    def __init__(self, store, idem="", digest="", deadline=0, attempt=0, refs=None, parent=None, member=0, id=None,
+                 group=None):
         self.id = id or str(uuid.uuid4())
         self.epoch = store.epoch
         self.copy = uuid.uuid4().hex
         self.created = store.now()
         self.idem, self.digest, self.deadline, self.attempt = idem, digest, deadline, attempt
-        self.refs, self.parent, self.member = refs, parent, member
+        self.refs, self.parent, self.member, self.group = refs, parent, member, group
 
     def born(self, losses_max=2, **more):
         if self.refs is not None:
             more["refs"] = self.refs
         if self.parent is not None:
             more.update(parent=self.parent, member=self.member)
+        if self.group is not None:
+            more["group"] = self.group
         return json.dumps({"kind": KIND, "created": self.created, "deadline": self.deadline, "idem": self.idem,
                            "digest": self.digest, "max": 3, "attempt": self.attempt, "losses_max": losses_max,
                            "retention": DAY, "kept_max": KEPT_MAX, **more})
@@ -139,9 +144,11 @@ class Store:
         return seconds * 1000 + micros // 1000
 
     def create(self, job):
-        more = (job.idem, job.digest) if job.idem or job.refs is not None else ()
-        if job.refs is not None:
-            more += (job.refs,)
+        more = (job.idem, job.digest) if job.idem or job.refs is not None or job.group else ()
+        if job.refs is not None or job.group:
+            more += (job.refs or "",)
+        if job.group:
+            more += (job.group,)
         return self.call("create", job.id, KIND, job.created, job.deadline, 3, *more)
 
     def accept(self, job):
@@ -218,7 +225,10 @@ class Store:
         for place, state in enumerate(("pending", "in-progress", "retrying")):
             index = self.r.zrangebyscore(f"ix:{KIND}", place * 10**13, f"({(place + 1) * 10**13}")
             assert {i.decode() for i in index} == found.get(state, set()), state
+        names = {job.decode() for job in self.r.zrange("jobs", 0, -1)}
+        assert {job for jobs in found.values() for job in jobs} <= names, "each counted job is listed"
         self.audit_ties({job for jobs in found.values() for job in jobs})
+        self.audit_sets(found)
 
     def audit_ties(self, live):
         """What groups and blobs leave behind ends with their jobs."""
@@ -228,6 +238,50 @@ class Store:
             assert (self.r.pttl(key) == -1) == bool(needing)
         for key in [*self.r.scan_iter("group:*"), *self.r.scan_iter("sealed:*"), *self.r.scan_iter("open:*")]:
             assert self.r.pttl(key) > 0 or key.decode().split(":")[1] in live, key
+
+    def audit_sets(self, found):
+        """Each set has its live members by state, counts the others, and lasts while there are any."""
+        sets = {key.decode()[4:] for key in self.r.scan_iter("set:*")}
+        assert {key.decode().split(":")[1] for key in self.r.scan_iter("set-*")} <= sets
+        for name in sets:
+            view = self.view(name)
+            assert view["accepted"] == sum(view[state] for state in STATES), view
+            live = {job.decode() for job in self.r.zrange(f"set-live:{name}", 0, -1)}
+            for state in LIVE:
+                here = {job for job in found.get(state, ()) if self.r.hget(f"job:{job}", "group") == name.encode()}
+                assert here <= live and len(here) == view[state], state
+            for key in ("set:", "set-ends:"):
+                assert not self.r.exists(key + name) or (self.r.pttl(key + name) == -1) == bool(live), key
+
+    # -- sets
+
+    def make_set(self, name="", id=None):
+        id = id or new_set_id(self)
+        assert self.call("set_make", id, name, DAY)[0] == "ok"
+        return id
+
+    @staticmethod
+    def _view(answer):
+        return dict(zip(("state", "name", "created", "accepted", *STATES, "ends"),
+                        [*answer[1:3], *map(int, answer[3:])])) if answer[0] == "ok" else answer
+
+    def view(self, name, watch=0):
+        return self._view(self.call("set_get", name, DAY, watch))
+
+    def close_set(self, name, count=0, *made):
+        return self._view(self.call("set_close", name, DAY, count, *made))
+
+    def ends(self, name, after=0, limit=100, watch=0):
+        """State, next position, ids."""
+        word, state, position, *rest = self.call("set_ends", name, DAY, after, limit, watch)
+        assert word == "ok"
+        return state, int(position), rest[::2]
+
+
+def new_set_id(store):
+    """A UUIDv7 of the server's time."""
+    moment = f"{store.now():012x}"
+    return f"{moment[:8]}-{moment[8:]}-7{uuid.uuid4().hex[:3]}-{str(uuid.uuid4())[19:]}"
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class StrangersWorker:
 
     def _eval(self, script, *arguments, alone=False):
         first, rest = (LUA / f"{script}.lua").read_text().split("\n", 1)
-        prelude = [] if alone else [(LUA / name).read_text() for name in ("lib.lua", "rare.lua", "group.lua")]
+        prelude = [] if alone else [(LUA / name).read_text() for name in ("lib.lua", "rare.lua", "group.lua", "set.lua")]
         return self.redis.eval("\n".join((first, *prelude, rest)), 0, *arguments)
 
     def call(self, script, *arguments):

@@ -33,7 +33,7 @@ def test_every_source_says_its_licence_and_its_purpose():
 
 
 def test_every_program_tells_its_version_and_its_use():
-    for program in ("millrace-api", "millrace-worker", "millrace-exec"):
+    for program in ("millrace", "millrace-api", "millrace-worker", "millrace-exec"):
         version = subprocess.run([BUILD / program, "--version"], capture_output=True, text=True, check=True).stdout
         assert version.startswith(program + " ")
         usage = subprocess.run([BUILD / program, "--help"], capture_output=True, text=True, check=True).stdout

@@ -11,7 +11,7 @@ if not r[1] then
 end
 if r[1] == 'unconfirmed' then
     call('HSET', key, 'state', 'pending')
-    call('ZADD', 'ix:' .. r[2], r[3], id)
-    count_in(id, r[2], r[4], r[5])
+    count_in(id, r[2], r[3], r[4], r[5])
+    place(id, r[2], r[3], r[5])
 end
 return 'ok'

@@ -7,7 +7,8 @@
 -- `pack`: ask again with the packed message, it has to be kept. `terminal` as an
 -- array (fence, attempt, errors, started, code, detail): this very claim ended the
 -- job; after a Redis loss it is said again as `fail` by this fence. With the code
--- cancelled it was a member that nobody waits for: said again as `cancel`.
+-- cancelled it was a member that nobody waits for (of a parent, or of a set that was
+-- cancelled): said again as `cancel`.
 -- A group's parent that has its members is run again at each visit, with a new
 -- fence: no attempt is spent, nor a loss where the last visit gave it back.
 -- dice: 0 to 15, low bits of the fence; Redis starts its own dice anew in each script.
@@ -33,7 +34,7 @@ local parent, is_split
 if is_tied then
     local group = call('HMGET', key, 'parent', 'total')
     parent, is_split = group[1], group[2] and state == 'in-progress'
-    if parent and ties().is_over(id) then
+    if ties().is_over(id) then
         ties().cancel(id, cjson.decode(ARGV[9]).retention)
         return {'terminal', old, tonumber(attempt) or 0, tonumber(errors) or 0, 0, 'cancelled', 'nobody waits for it'}
     end
@@ -107,7 +108,8 @@ if r[7] == '1' then
     rare().input_drop(id)
 end
 if state == 'unconfirmed' then
-    count_in(id, kind, call('HGET', key, 'idem'), is_tied)
+    local more = call('HMGET', key, 'created', 'idem')
+    count_in(id, kind, more[1], more[2], is_tied)
 end
-call('ZADD', 'ix:' .. kind, RUNNING + now, id)
+place(id, kind, RUNNING + now, is_tied)
 return {'run', fence, attempt, tonumber(errors) or 0, now}

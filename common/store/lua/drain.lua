@@ -21,5 +21,5 @@ local now = clock()
 local attempt = tonumber(call('HGET', key, 'attempt')) or 0
 call('HSET', key, 'state', 'pending', 'attempt', math.max(0, attempt - 1), 'queued', now, 'progress', 0, 'away', 0)
 call('HDEL', key, 'owner', 'lease', 'started')
-call('ZADD', 'ix:' .. r[3], now, id)
+place(id, r[3], now, r[7])
 return 'ok'

@@ -48,5 +48,5 @@ if is_over then
 end
 call('SET', 'in:' .. id, ARGV[13])
 call('HSET', key, 'next', now + ARGV[10], 'input', 1)
-call('ZADD', 'ix:' .. kind, WAITING + now + ARGV[10], id)
+place(id, kind, WAITING + now + ARGV[10], r[7])
 return 'retrying'

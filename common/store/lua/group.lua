@@ -93,12 +93,12 @@ ties = function()
             call('HSET', 'job:' .. id, 'ties', 1, 'parent', born.parent, 'member', born.member, 'remade', 1)
             is_tied = '1'
         end
-        return is_tied
+        return born.group and sets().count_again(id, born.group) or is_tied
     end
 
     -- What an end means for ties; a failed job needs its blobs while its message is kept for a retry.
-    function t.close(id, state, retention)
-        local r = call('HMGET', 'job:' .. id, 'input', 'total')
+    function t.close(id, from, state, retention)
+        local r = call('HMGET', 'job:' .. id, 'input', 'total', 'group')
         t.need_blobs(id, state == 'failed' and r[1] == '1' and clock() + retention or nil)
         if r[2] then
             call('DEL', 'open:' .. id)
@@ -107,6 +107,9 @@ ties = function()
             if state ~= 'failed' then
                 rare().input_drop(id)
             end
+        end
+        if r[3] then
+            sets().ended(r[3], id, from, state, retention)
         end
     end
 
@@ -119,10 +122,14 @@ ties = function()
     end
     t.id_of = id_of
 
-    -- Whether nobody waits for this member any more: its parent has ended, has a result of it, or was retried since.
+    -- Whether nobody waits for this member any more: its parent has ended, has a result of it, or was retried since;
+    -- or it belongs to a set that was cancelled.
     function t.is_over(id)
-        local m = call('HMGET', 'job:' .. id, 'parent', 'member', 'remade')
+        local m = call('HMGET', 'job:' .. id, 'parent', 'member', 'remade', 'group', 'again')
         local parent = m[1]
+        if m[4] and sets().is_cancelled(m[4], m[5]) then
+            return true
+        end
         local state = parent and call('HGET', 'job:' .. parent, 'state')
         if not parent or is_end(state) then
             return parent
@@ -169,9 +176,9 @@ ties = function()
         if p[3] then
             call('HSET', key, 'blobs', p[3])
         end
-        call('ZADD', 'ix:' .. kind, now, id)
+        place(id, kind, now, false)
         if not is_pending then
-            count_in(id, kind, nil, true)
+            count_in(id, kind, now, nil, true)
         end
         if call('EXISTS', 'ob:' .. id) == 1 then
             rare().outbox_drop(id)
@@ -304,6 +311,7 @@ ties = function()
     -- A person has retried the parent: what has a result keeps it.
     function t.next_round(id)
         t.need_blobs(id, '+inf')
+        sets().revive(id, true)
         if call('HEXISTS', 'group:' .. id, 'total') == 1 then
             call('PERSIST', 'group:' .. id)
             call('PERSIST', 'sealed:' .. id)

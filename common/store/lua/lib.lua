@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- lib.lua: put in front of every script but boot, behind its shebang line; rare.lua
--- and group.lua come behind it.
+-- lib.lua: put in front of every script but boot, behind its shebang line; rare.lua,
+-- group.lua and set.lua come behind it.
 --
 -- Keys. Times are ms since 1970 by Redis TIME, if not said otherwise.
 --   epoch, run_id   of boot.lua; decimal text, microseconds; the process id text of Redis
@@ -19,7 +19,7 @@
 --                   out       the result, when it is small enough for the compact form of a hash
 --                   blob      name of the blob that is the result; then there is no out, no out:ID
 --                   verified  JSON of the check that the result stood
---                   ties      1: there is a blobs, parent or total: the job concerns group.lua
+--                   ties      1: there is a blobs, parent, total or group: the job concerns group.lua or set.lua
 --                   input     1: in:ID is kept
 --                   watch     1: publish the end on millrace:ended
 --                   pulled    1: was handed out before a Redis loss, not again
@@ -32,6 +32,8 @@
 --                   in-progress by RUNNING + started, retrying by WAITING + next (or + the time
 --                   when `overdue` last put it into the outbox). One set, so that a move is one
 --                   ZADD and each state a range of scores
+--   jobs            zset of all ids that are or were counted, by created; those whose record has
+--                   expired leave it at the next round of `overdue`, which has come to jobs:round
 --   count           hash STATE:KIND -> jobs, for accepted completed failed cancelled; the other
 --                   states are counted by their index
 --   done:KIND       zset of completed ids by finished, to be handed out by pull
@@ -48,7 +50,7 @@
 -- ARGV[1] is the caller's epoch. Answers: a word, or an array that starts with it.
 -- `born` arguments are JSON: what a lost record is made of again.
 local call = redis.call
-local rare, ties -- of those files; made when asked for, so that most calls do not pay for them
+local rare, ties, sets -- of those files; made when asked for, so that most calls do not pay for them
 local RUNNING, WAITING = 1e13, 2e13
 if call('GET', 'epoch') ~= ARGV[1] then
     return 'epoch'
@@ -64,14 +66,24 @@ local function is_end(state)
 end
 
 -- An unconfirmed record counts from now on, and lives until its job has ended.
-local function count_in(id, kind, idem, is_tied)
+local function count_in(id, kind, created, idem, is_tied)
     call('PERSIST', 'job:' .. id)
+    call('ZADD', 'jobs', created, id)
     call('HINCRBY', 'count', 'accepted:' .. kind, 1)
     if idem then
         call('PERSIST', 'idem:' .. idem)
     end
     if is_tied then
         ties().need_blobs(id, '+inf')
+        sets().count_in(id)
+    end
+end
+
+-- Gives a live job its place in ix: and in what it is tied to.
+local function place(id, kind, score, is_tied)
+    call('ZADD', 'ix:' .. kind, score, id)
+    if is_tied then
+        sets().place(id, score)
     end
 end
 
@@ -79,6 +91,7 @@ end
 local function close(id, kind, from, state, retention, idem, watch, is_tied)
     if from == 'unconfirmed' then
         call('HINCRBY', 'count', 'accepted:' .. kind, 1)
+        call('ZADD', 'jobs', call('HGET', 'job:' .. id, 'created'), id)
     else
         call('ZREM', 'ix:' .. kind, id)
     end
@@ -91,7 +104,7 @@ local function close(id, kind, from, state, retention, idem, watch, is_tied)
         call('PUBLISH', 'millrace:ended', is_tied and id or rare().notice(id)) -- ties may go on changing the record
     end
     if is_tied then
-        ties().close(id, state, retention)
+        ties().close(id, from, state, retention)
     end
 end
 
@@ -126,13 +139,16 @@ local function hold(id, fence, claimed, born, wins)
         rare().recreate(id, b, 'in-progress', RUNNING + b.started)
     else
         if state == 'unconfirmed' then
-            count_in(id, r[3], r[4], r[7])
+            count_in(id, r[3], call('HGET', key, 'created'), r[4], r[7])
         elseif state == 'failed' then
             call('HINCRBY', 'count', 'failed:' .. r[3], -1)
+            if r[7] then
+                sets().revive(id)
+            end
         end
         rare().input_drop(id)
         call('HSET', key, 'state', 'in-progress', 'attempt', b.attempt, 'input', 0)
-        call('ZADD', 'ix:' .. r[3], RUNNING + b.started, id)
+        place(id, r[3], RUNNING + b.started, r[7])
     end
     call('HSET', key, 'fence', fence, 'owner', b.owner, 'copy', b.copy, 'started', b.started, 'lease', 0)
     return call('HMGET', key, 'state', 'fence', 'kind', 'idem', 'watch', 'pulled', 'ties')

@@ -22,8 +22,8 @@ if not state then
     rare().recreate(id, b, 'pending', b.created)
 else
     call('HSET', key, 'state', 'pending')
-    call('ZADD', 'ix:' .. r[2], r[3], id)
-    count_in(id, r[2], r[4], r[5])
+    count_in(id, r[2], r[3], r[4], r[5])
+    place(id, r[2], r[3], r[5])
 end
 call('SET', 'ob:' .. id, packed)
 rare().outbox_add(id, (clock()))

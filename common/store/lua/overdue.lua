@@ -3,7 +3,8 @@
 -- overdue(epoch, name, retention): the leader puts retrying jobs that are more
 -- than 60 s late, whose rung message was thus lost, into the outbox: again each
 -- 60 s while they stay so. It also forgets what expired
--- without being pulled or retried.
+-- without being pulled or retried, and what is listed no longer. Answers ok, or ok and 1: it is
+-- worth to go on at once.
 if not call('SET', 'leader', ARGV[2], 'NX', 'PX', 3000) then
     if call('GET', 'leader') ~= ARGV[2] then
         return 'ok'
@@ -25,4 +26,4 @@ for _, field in ipairs(call('HKEYS', 'count')) do
         call('ZREMRANGEBYSCORE', 'done:' .. kind, '-inf', now - ARGV[3])
     end
 end
-return 'ok'
+return rare().jobs_trim(now, ARGV[3], 1000) and {'ok', 1} or 'ok'

@@ -30,6 +30,32 @@ rare = function()
         end
     end
 
+    -- Takes up to count jobs whose record has expired out of the list, from where the last call had come to; none
+    -- that is younger than the retention can be among them. Returns whether it pays to go on at once.
+    function t.jobs_trim(now, retention, count)
+        local from = tonumber(call('GET', 'jobs:round')) or 0
+        local entries = call('ZRANGE', 'jobs', from, from + count - 1, 'WITHSCORES')
+        local gone, is_over = {}, #entries < 2 * count
+        for i = 1, #entries, 2 do
+            if tonumber(entries[i + 1]) > now - retention then
+                is_over = true
+                break
+            end
+            if call('EXISTS', 'job:' .. entries[i]) == 0 then
+                gone[#gone + 1] = entries[i]
+            end
+        end
+        if #gone > 0 then
+            call('ZREM', 'jobs', unpack(gone))
+        end
+        if is_over then
+            call('DEL', 'jobs:round')
+        else
+            call('SET', 'jobs:round', from + count - #gone)
+        end
+        return not is_over and #gone > count / 2
+    end
+
     -- No input any more, or elsewhere from now on: forgets in:ID and what it counted for.
     function t.input_drop(id)
         local bytes = call('STRLEN', 'in:' .. id)
@@ -69,10 +95,10 @@ rare = function()
         end
         call('PERSIST', key)
         call('HINCRBY', 'count', 'accepted:' .. b.kind, 1)
-        call('ZADD', 'ix:' .. b.kind, score, id)
-        if b.parent or b.refs then
-            return ties().tie_again(id, b)
-        end
+        call('ZADD', 'jobs', math.min(b.created, (clock())), id) -- anybody may have written it
+        local is_tied = (b.parent or b.refs or b.group) and ties().tie_again(id, b)
+        place(id, b.kind, score, is_tied)
+        return is_tied
     end
 
     -- Puts a packed message into the outbox; the caller has written ob:ID.

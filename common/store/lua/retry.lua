@@ -30,7 +30,7 @@ if r[3] and call('GET', 'idem:' .. r[3]) == id then
     call('PERSIST', 'idem:' .. r[3])
 end
 call('HINCRBY', 'count', 'failed:' .. kind, -1)
-call('ZADD', 'ix:' .. kind, now, id)
+place(id, kind, now, r[5])
 if r[5] then
     ties().next_round(id)
 end
