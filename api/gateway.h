@@ -59,6 +59,7 @@ extern const struct handler group_close_handler, group_delete_handler;          
 extern const struct handler job_list_handler;                                                /* list.c */
 extern const struct handler result_handler;                                                  /* result.c */
 extern const struct handler pull_handler;                                                    /* pull.c */
+extern const struct handler dead_list_handler, dead_replay_handler;                          /* dead.c */
 extern const struct handler stats_handler, metrics_handler, healthz_handler, readyz_handler; /* stats.c */
 
 /* record_json.c: appends the record as clients see it. */

@@ -24,6 +24,8 @@ const struct route gateway_routes[] = {
     {"PUT",    "/blobs/*",               &blob_put_handler,   NULL,     NULL,               false},
     {"GET",    "/blobs/*",               &blob_get_handler,   NULL,     NULL,               false},
     {"DELETE", "/blobs/*",               &blob_delete_handler, NULL,    NULL,               false},
+    {"GET",    "/dead",                  &dead_list_handler,  NULL,     NULL,               false},
+    {"POST",   "/dead/*/replay",         &dead_replay_handler, NULL,    NULL,               false},
     {"GET",    "/stats",                 &stats_handler,      NULL,     NULL,               false},
     {"GET",    "/metrics",               &metrics_handler,    NULL,     NULL,               false},
     {"GET",    "/healthz",               &healthz_handler,    NULL,     NULL,               true},

@@ -508,23 +508,21 @@ void broker_dead_find(struct broker *b, const char *id, browse_fn *fn, void *ctx
     begin(b, k);
 }
 
-void broker_dead_settle(struct broker *b, uint64_t hold, bool is_done, browse_fn *fn, void *ctx)
+bool broker_dead_settle(struct broker *b, uint64_t hold, bool is_done, browse_fn *fn, void *ctx)
 {
     struct browser  *w = &b->browser;
-    struct look     *k = look_new(b, LOOK_SETTLE, fn, ctx);
     amqp_basic_ack_t ack = {.delivery_tag = w->found_tag};
 
+    if (w->step != BROWSE_HELD || w->hold != hold)
+        return false;
+    w->look = look_new(b, LOOK_SETTLE, fn, ctx);
     loop_want_turn(b);
-    if (w->step != BROWSE_HELD || w->hold != hold) {
-        answer(b, k, BROWSE_DOWN);
-        return;
-    }
-    w->look = k;
     if (is_done) {
         put(conn_of(b), AMQP_BASIC_ACK_METHOD, &ack);
         w->arrived--;
     }
     close_channel(b);
+    return true;
 }
 
 void broker_count(struct broker *b, browse_fn *fn, void *ctx)

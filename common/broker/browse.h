@@ -56,8 +56,8 @@ void broker_dead_list(struct broker *b, size_t limit, browse_fn *fn, void *ctx);
 void broker_dead_find(struct broker *b, const char *id, browse_fn *fn, void *ctx);
 
 /* Lets go of the queue. is_done: the message that was found is taken out of it. BROWSE_DOWN: the connection was
- * lost, and the message may be there still. */
-void broker_dead_settle(struct broker *b, uint64_t hold, bool is_done, browse_fn *fn, void *ctx);
+ * lost, and the message may be there still. False, and fn is not called: it was lost, or stopped, before. */
+bool broker_dead_settle(struct broker *b, uint64_t hold, bool is_done, browse_fn *fn, void *ctx);
 
 /* How many messages are ready, first in the delay queues, then in the work queues: a message on its way from
  * one to the other may be counted twice, not missed. */

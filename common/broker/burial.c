@@ -15,8 +15,8 @@
 
 #include "common/clock.h"
 
-#define ENTRIES_MAX 256    /* headers that are kept of one message */
-#define BURIAL_BYTES 1024  /* room for ours */
+#define ENTRIES_MAX 256     /* headers that are kept of one message */
+#define BURIAL_BYTES 1024   /* room for ours */
 #define HEAD_FIXED_BYTES 12 /* class, weight, body size; the properties follow */
 
 /* ---- writing ---- */
@@ -56,8 +56,8 @@ static int fill_headers(const amqp_basic_properties_t *p, const char *reason, co
                 entries[count++] = p->headers.entries[i];
     entries[count++] = text_entry("reason", reason);
     entries[count++] = text_entry("queue", queue);
-    entries[count++] = (amqp_table_entry_t){.key = bytes_of("buried"),
-                                            .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = wall_ms()}};
+    entries[count++] =
+        (amqp_table_entry_t){.key = bytes_of("buried"), .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = wall_ms()}};
     return count;
 }
 
@@ -95,9 +95,8 @@ static bool encode(amqp_bytes_t payload, uint64_t body_len, const char *reason, 
         put16(bytes, AMQP_BASIC_CLASS);
         put16(bytes + 2, 0);
         put64(bytes + 4, body_len);
-        n = amqp_encode_properties(
-            AMQP_BASIC_CLASS, &p,
-            (amqp_bytes_t){.len = room - HEAD_FIXED_BYTES, .bytes = bytes + HEAD_FIXED_BYTES});
+        n = amqp_encode_properties(AMQP_BASIC_CLASS, &p,
+                                   (amqp_bytes_t){.len = room - HEAD_FIXED_BYTES, .bytes = bytes + HEAD_FIXED_BYTES});
         out->len += n < 0 ? 0 : HEAD_FIXED_BYTES + (size_t)n;
     }
     empty_amqp_pool(&pool);

@@ -135,6 +135,17 @@ void store_retry(struct store *s, const char *id, store_fn *fn, void *ctx)
     call_run(call_about(s, SCRIPT_retry, id, fn, ctx));
 }
 
+void store_replay(struct store *s, const struct msg *m, store_fn *fn, void *ctx)
+{
+    struct call *c = call_about(s, SCRIPT_replay, m->id, fn, ctx);
+    struct buf   packed = {0};
+
+    msg_pack(m, &packed);
+    call_bytes(c, packed.data, packed.len);
+    buf_free(&packed);
+    call_run(c);
+}
+
 void store_pull(struct store *s, const char *kind, int64_t top, const char *idempotency, store_fn *fn, void *ctx)
 {
     struct call *c = call_about(s, SCRIPT_pull, kind, fn, ctx);
