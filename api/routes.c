@@ -26,6 +26,7 @@ const struct route gateway_routes[] = {
     {"DELETE", "/blobs/*",               &blob_delete_handler, NULL,    NULL,               false},
     {"GET",    "/dead",                  &dead_list_handler,  NULL,     NULL,               false},
     {"POST",   "/dead/*/replay",         &dead_replay_handler, NULL,    NULL,               false},
+    {"GET",    "/audit",                 &audit_handler,      NULL,     NULL,               false},
     {"GET",    "/stats",                 &stats_handler,      NULL,     NULL,               false},
     {"GET",    "/metrics",               &metrics_handler,    NULL,     NULL,               false},
     {"GET",    "/healthz",               &healthz_handler,    NULL,     NULL,               true},

@@ -190,4 +190,18 @@ void store_list(struct store *s, const struct store_filter *filter, int64_t limi
     call_run(c);
 }
 
+void store_audit(struct store *s, const struct store_part *part, const char *const *ids, size_t count, store_fn *fn,
+                 void *ctx)
+{
+    struct call *c = call_new(s, SCRIPT_audit, fn, ctx);
+
+    call_text(c, part->what);
+    call_text(c, part->kind);
+    call_text(c, part->cursor);
+    call_int(c, part->count);
+    for (size_t i = 0; i < count; i++)
+        call_text(c, ids[i]);
+    call_run(c);
+}
+
 void store_stats(struct store *s, store_fn *fn, void *ctx) { call_run(call_new(s, SCRIPT_stats, fn, ctx)); }

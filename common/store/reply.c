@@ -316,6 +316,7 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
     case SCRIPT_outbox_take:
         out->until_ms = integer_at(r, 1);
         return read_items(r, 2, out);
+    case SCRIPT_audit:
     case SCRIPT_stats:
         reply->data = r->elements > 1 ? r->element[1]->str : NULL;
         reply->data_len = r->elements > 1 ? (size_t)r->element[1]->len : 0;

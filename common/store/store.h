@@ -208,6 +208,14 @@ struct store_filter {
 void store_list(struct store *s, const struct store_filter *filter, int64_t limit, int64_t after, const char *after_id,
                 store_fn *fn, void *ctx);
 
+/* A bounded part of the books; audit.lua says what there is to ask, and what the JSON text in data is. OK, DOWN. */
+struct store_part {
+    const char *what, *kind, *cursor; /* borrowed */
+    int         count;
+};
+void store_audit(struct store *s, const struct store_part *part, const char *const *ids, size_t count, store_fn *fn,
+                 void *ctx);
+
 /* JSON text: {"epoch","jobs":{..totals..},"kinds":{KIND:{state:count,...,"oldest_ms"}},
  * "outbox":{"count","bytes"},"workers":[..],"histograms":{..}}; docs/protocol.md. */
 void store_stats(struct store *s, store_fn *fn, void *ctx);
