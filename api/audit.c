@@ -20,10 +20,10 @@
 #include "common/broker/browse.h"
 #include "common/clock.h"
 
-#define PART 500        /* entries that one script looks at */
+#define PART 250        /* entries that one script looks at */
 #define ROUNDS 3        /* looks at what was found, beyond the first */
 #define ROUND_MS 1000   /* between two */
-#define OLDEST_MAX 1000 /* jobs of one kind that are candidates for having no message */
+#define OLDEST_MAX 500 /* jobs of one kind that are candidates for having no message */
 #define SUM_TRIES 4     /* for a sum to hold still */
 #define RESTARTS 3      /* by a store with a new epoch */
 

@@ -48,6 +48,14 @@ def replay(fleet, id, gateway=None):
     return fleet.call("POST", f"/dead/{id}/replay", gateway)
 
 
+def established(gateway):
+    """Clients that are connected to it."""
+    port = int(gateway.url.rsplit(":", 1)[1])
+    with open(f"/proc/{gateway.pid}/net/tcp", encoding="ascii") as file:
+        lines = [line.split() for line in file.readlines()[1:]]
+    return [line for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "01"]
+
+
 def counted(fleet, count):
     return eventually(lambda: dead(fleet) if dead(fleet)["count"] == count else None, what=f"{count} dead messages")
 
@@ -145,6 +153,18 @@ def test_without_the_broker_there_is_nothing_to_list(make_fleet, private_servers
     private_servers.rabbitmq.kill9()
     refused(fleet.call("GET", "/dead"), 503, "broker-away")
     refused(replay(fleet, str(uuid.uuid4())), 503, "broker-away")
+
+
+def test_a_gateway_that_stops_answers_who_looks_at_a_frozen_broker(make_fleet, private_servers):
+    fleet = make_fleet(private_servers)
+    gateway = fleet.start_gateway()
+    private_servers.rabbitmq.sigstop()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(fleet.call, "GET", "/dead"), pool.submit(replay, fleet, str(uuid.uuid4()))]
+        eventually(lambda: len(established(gateway)) >= 2)
+        gateway.sigterm()
+        assert [answer.result().status_code for answer in answers] == [503, 503]
+    assert gateway.wait(15) == 0
 
 
 # ---- another try --------------------------------------------------------------------
