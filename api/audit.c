@@ -9,56 +9,20 @@
  * are. Nothing is changed. One audit runs at a time; who asks meanwhile gets the
  * next one, which begins after he has asked.
  */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/findings.h"
-#include "api/gateway.h"
+#include "api/audit_impl.h"
 #include "api/query.h"
 #include "common/broker/browse.h"
-#include "common/clock.h"
 
-#define PART 250        /* entries that one script looks at */
-#define ROUNDS 3        /* looks at what was found, beyond the first */
-#define ROUND_MS 1000   /* between two */
+#define PART 250       /* entries that one script looks at */
+#define ROUNDS 3       /* looks at what was found, beyond the first */
+#define ROUND_MS 1000  /* between two */
 #define OLDEST_MAX 500 /* jobs of one kind that are candidates for having no message */
-#define SUM_TRIES 4     /* for a sum to hold still */
-#define RESTARTS 3      /* by a store with a new epoch */
-
-struct asker {
-    struct asker   *next;
-    struct request *request;
-};
-
-/* The sums that stand beside a set, in the order in which they are walked. */
-enum { SUM_OUTBOX, SUM_KEPT, SUM_COUNT };
-static const char *const sum_names[SUM_COUNT] = {"outbox", "kept"};
-
-struct audits {
-    struct gateway *gw;
-    struct asker   *running, *waiting; /* owned */
-    uv_timer_t      timer;
-    bool            is_busy, is_stopped;
-
-    /* of the one that runs */
-    struct findings found;
-    struct balance  balance; /* of the last look */
-    int64_t         missing; /* least of all looks */
-    json_t         *books;   /* owned: the counters of the last look */
-    bool            has_broker;
-    int64_t         consumers[KIND_COUNT];
-    int64_t         outboxed[KIND_COUNT], owned[KIND_COUNT]; /* as the walk met them */
-    int64_t         epoch;
-    int             round, restarts;
-    int             part;       /* kind, or sum, being walked */
-    size_t          at;         /* finding to look at next */
-    char            cursor[32]; /* of the walk; "0": at its begin, or end */
-    int64_t         bytes, sum_first;
-    int             tries;
-    bool            is_moving[SUM_COUNT];
-};
+#define SUM_TRIES 4    /* for a sum to hold still */
+#define RESTARTS 3     /* by a store with a new epoch */
 
 /* ---- who asks ------------------------------------------------------------------ */
 
@@ -101,130 +65,12 @@ static void fail(struct audits *a, enum err err, const char *detail)
     end(a);
 }
 
-/* ---- the answer ------------------------------------------------------------------ */
-
-static const char *const live_states[] = {"pending", "in-progress", "retrying"};
-static const char *const states[] = {"pending", "in-progress", "retrying", "completed", "failed", "cancelled"};
-
-static int64_t number(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
-static const json_t *books_of(const struct audits *a, int kind)
-{
-    return json_object_get(json_object_get(a->books, "kinds"), kinds[kind]->name);
-}
-
-static int64_t sum_of(const json_t *counts, const char *const *names, size_t count)
-{
-    int64_t sum = 0;
-
-    for (size_t i = 0; i < count; i++)
-        sum += number(counts, names[i]);
-    return sum;
-}
-
-static bool adds_up(const json_t *counts)
-{
-    return number(counts, "accepted") == sum_of(counts, states, sizeof states / sizeof *states);
-}
-
-static void put_kinds(const struct audits *a, struct buf *out)
-{
-    for (int i = 0; i < KIND_COUNT; i++) {
-        buf_printf(out, "%s\"%s\":{\"live\":%lld,\"messages\":", i ? "," : "", kinds[i]->name,
-                   (long long)sum_of(books_of(a, i), live_states, 3));
-        if (a->has_broker)
-            buf_printf(out, "%lld", (long long)(a->balance.ready[i] + a->owned[i]));
-        else
-            buf_text(out, "null");
-        buf_printf(out, ",\"outbox\":%lld,\"leases\":%lld}", (long long)a->outboxed[i], (long long)a->owned[i]);
-    }
-}
-
-static void put_finding(const struct audits *a, const struct finding *f, struct buf *out)
-{
-    struct buf why = {0};
-
-    buf_text(out, "{\"id\":");
-    buf_json(out, f->id);
-    if (f->kind >= 0)
-        buf_printf(out, ",\"kind\":\"%s\"", kinds[f->kind]->name);
-    buf_text(out, ",\"state\":");
-    buf_json(out, f->state);
-    buf_text(&why, f->why);
-    if (f->is_bare)
-        buf_printf(&why, "%sthe queue has %lld messages for %lld jobs that wait for one", *f->why ? ", and " : "",
-                   (long long)a->balance.ready[f->kind], (long long)a->balance.bare[f->kind]);
-    buf_append(&why, "", 1);
-    buf_text(out, ",\"why\":");
-    buf_json(out, why.data);
-    buf_text(out, f->is_bare ? ",\"suspected\":true}" : "}");
-    buf_free(&why);
-}
-
-/* Per kind: the sums are of one moment, so one look is enough. Returns how many do not add up. */
-static int put_sums(const struct audits *a, struct buf *out)
-{
-    int count = 0;
-
-    for (int i = 0; i < KIND_COUNT; i++) {
-        const json_t *counts = books_of(a, i);
-
-        if (adds_up(counts))
-            continue;
-        buf_printf(out, "%s{\"kind\":\"%s\",\"why\":\"%lld jobs were accepted, and %lld are in all states together\"}",
-                   count++ ? "," : "", kinds[i]->name, (long long)number(counts, "accepted"),
-                   (long long)sum_of(counts, states, sizeof states / sizeof *states));
-    }
-    return count;
-}
-
-static void put_unchecked(const struct audits *a, struct buf *out)
-{
-    const char *before = "";
-
-    buf_text(out, ",\"unchecked\":[");
-    if (!a->has_broker) {
-        buf_text(out, "\"messages: the broker does not answer\"");
-        before = ",";
-    }
-    for (int i = 0; i < SUM_COUNT; i++) {
-        if (!a->is_moving[i])
-            continue;
-        buf_printf(out, "%s\"bytes of %s: they did not hold still\"", before, sum_names[i]);
-        before = ",";
-    }
-    buf_text(out, "]");
-}
-
 static void answer(struct audits *a)
 {
-    const json_t *jobs = json_object_get(a->books, "jobs");
-    struct buf    exceptions = {0}, body = {0};
-    int           faults = put_sums(a, &exceptions);
-    bool          sum_ok = adds_up(jobs) && !faults;
-    char          now[WALL_TEXT_BYTES];
+    struct buf body = {0};
 
-    for (size_t i = 0; i < a->found.count; i++) {
-        buf_text(&exceptions, faults++ ? "," : "");
-        put_finding(a, &a->found.each[i], &exceptions);
-    }
-    buf_printf(&body, "{\"ok\":%s,\"accepted\":%lld,\"states\":{", sum_ok && !faults ? "true" : "false",
-               (long long)number(jobs, "accepted"));
-    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
-        buf_printf(&body, "%s\"%s\":%lld", i ? "," : "", states[i], (long long)number(jobs, states[i]));
-    buf_printf(&body, "},\"sum_ok\":%s,\"kinds\":{", sum_ok ? "true" : "false");
-    put_kinds(a, &body);
-    buf_printf(&body, "},\"delayed\":%lld,\"exceptions\":[", (long long)a->balance.delayed);
-    buf_append(&body, exceptions.data, exceptions.len);
-    buf_printf(&body, "],\"more\":%lld", (long long)a->found.more);
-    put_unchecked(a, &body);
-    wall_format(wall_ms(), now);
-    buf_printf(&body, ",\"epoch\":%lld,\"at\":\"%s\"}\n", (long long)a->epoch, now);
+    audit_to_json(a, &body);
     answer_all(a, &body, ERR_OK, NULL);
-    buf_free(&exceptions);
     buf_free(&body);
     end(a);
 }
@@ -367,9 +213,9 @@ static void check_again(struct audits *a)
 static void set_bare(struct audits *a)
 {
     for (int i = 0; i < KIND_COUNT; i++)
-        a->balance.bare[i] =
-            number(books_of(a, i), "pending") + number(books_of(a, i), "retrying") + findings_lost(&a->found, i);
-    a->balance.outbox = number(json_object_get(a->books, "outbox"), "count");
+        a->balance.bare[i] = audit_number(audit_books(a, i), "pending") + audit_number(audit_books(a, i), "retrying") +
+                             findings_lost(&a->found, i);
+    a->balance.outbox = audit_number(json_object_get(a->books, "outbox"), "count");
 }
 
 /* What is being claimed this very moment stands in front, so a few more than are missing. */
@@ -430,7 +276,7 @@ static void end_sum(struct audits *a, int64_t sum)
     }
     a->is_moving[a->part] = a->bytes != sum && has_moved;
     if (a->bytes != sum && !has_moved) {
-        snprintf(wrong.id, sizeof wrong.id, "%s:bytes", sum_names[a->part]);
+        snprintf(wrong.id, sizeof wrong.id, "%s:bytes", audit_sums[a->part]);
         snprintf(why, sizeof why, "it says %lld, and the entries have %lld", (long long)sum, (long long)a->bytes);
         findings_add(&a->found, &wrong, why);
     }
@@ -449,17 +295,17 @@ static void on_sum_part(void *ctx, const struct store_reply *reply)
     if (!go_on(a, reply))
         return;
     part = read_part(reply);
-    sum = number(part, "sum");
+    sum = audit_number(part, "sum");
     if (is_first)
         a->sum_first = sum;
-    a->bytes += number(part, "bytes");
+    a->bytes += audit_number(part, "bytes");
     take_found(a, part, -1);
     snprintf(a->cursor, sizeof a->cursor, "%s", text(part, "cursor"));
     json_decref(part);
     if (strcmp(a->cursor, "0") == 0)
         end_sum(a, sum);
     else
-        ask_part(a, sum_names[a->part], "", PART, on_sum_part);
+        ask_part(a, audit_sums[a->part], "", PART, on_sum_part);
 }
 
 static void walk_sum(struct audits *a)
@@ -467,7 +313,7 @@ static void walk_sum(struct audits *a)
     a->bytes = 0;
     strcpy(a->cursor, "0");
     if (a->part < SUM_COUNT)
-        ask_part(a, sum_names[a->part], "", PART, on_sum_part);
+        ask_part(a, audit_sums[a->part], "", PART, on_sum_part);
     else
         on_walked(a);
 }
@@ -480,8 +326,8 @@ static void on_index_part(void *ctx, const struct store_reply *reply)
     if (!go_on(a, reply))
         return;
     part = read_part(reply);
-    a->outboxed[a->part] += number(part, "outbox");
-    a->owned[a->part] += number(part, "owned");
+    a->outboxed[a->part] += audit_number(part, "outbox");
+    a->owned[a->part] += audit_number(part, "owned");
     take_found(a, part, a->part);
     snprintf(a->cursor, sizeof a->cursor, "%s", text(part, "cursor"));
     json_decref(part);
