@@ -24,7 +24,8 @@ struct sweep;     /* sweep.c: removes blobs that nobody needs */
 struct gateway {
     uv_loop_t         *loop;
     struct settings    settings;
-    struct limits      limits; /* of inputs, from the settings */
+    struct limits      limits;   /* of inputs, from the settings */
+    struct commands   *commands; /* owned; NULL: none are listed */
     struct metrics    *metrics;
     struct store      *store;
     struct broker     *broker;

@@ -118,10 +118,11 @@ void *request_state(const struct request *r);
 
 /* ---- how it is answered ----------------------------------------------- */
 
-/* One more header of the coming answer; name is static, value is copied. At most 6. */
+/* One more header of the coming answer; name is static, value is copied. At most 8. */
 void request_add_header(struct request *r, const char *name, const char *value);
 
-/* Answers: body is taken (emptied). content_type is static. The second answer to a request is ignored. */
+/* Answers: body is taken (emptied). content_type is static, or once the body has come borrowed. The second answer to a
+ * request is ignored. */
 void request_answer(struct request *r, int status, const char *content_type, struct buf *body);
 
 /* Where the bytes of an answer come from while it is sent. */

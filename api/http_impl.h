@@ -8,7 +8,7 @@
 
 #include "api/http.h"
 
-#define HEADERS_MAX 6
+#define HEADERS_MAX 8
 #define ROUTES_MAX 40
 #define STATUS_SLOTS 12
 

@@ -20,6 +20,7 @@
 #include "common/blob/blob.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "kinds/command/list.h"
 
 #define STOP_MAX_MS 10000 /* for submits and long answers under way; beyond it they are cut */
 
@@ -160,11 +161,19 @@ static struct limits limits_of(const struct settings *s)
                            .has_blobs = *s->blob_dir != 0};
 }
 
+/* A mistake in the list is found now, not by a client. Whether the programs are there is the workers' matter. */
+static enum err read_commands(struct gateway *gw, struct fault *why)
+{
+    enum err e = *gw->settings.commands_file ? commands_read(gw->settings.commands_file, &gw->commands, why) : ERR_OK;
+
+    gw->limits.commands = gw->commands;
+    return e;
+}
+
 static enum err start_blobs(struct gateway *gw, struct fault *why)
 {
     const struct blob_config config = {.dir = gw->settings.blob_dir, .quota_bytes = gw->settings.blob_quota};
 
-    gw->limits = limits_of(&gw->settings);
     return gw->limits.has_blobs ? blob_store_open(gw->loop, &config, &gw->blobs, why) : ERR_OK;
 }
 
@@ -204,6 +213,10 @@ static enum err gateway_start(struct gateway *gw, struct fault *why)
     }
     if (!e && *gw->settings.api_key_file)
         e = auth_load(gw->settings.api_key_file, &gw->auth, why);
+    if (!e) {
+        gw->limits = limits_of(&gw->settings);
+        e = read_commands(gw, why);
+    }
     if (e)
         return e;
     make_room_for_files(gw);
@@ -314,6 +327,7 @@ int main(int argc, char **argv)
     longpolls_free(gw.longpolls);
     metrics_free(gw.metrics);
     auth_free(gw.auth);
+    commands_free(gw.commands);
     log_event(LOG_INFO, "stopped", "");
     return 0;
 }

@@ -64,7 +64,14 @@ static double accept_quality(const char *accept, const char *type)
     return quality;
 }
 
-static const struct rendering *choose_rendering(const struct kind_spec *kind, const char *accept)
+/* The content type of a form of this result. */
+static const char *type_of(const struct rendering *form, const struct record *record)
+{
+    return *form->content_type ? form->content_type : record->content_type;
+}
+
+static const struct rendering *choose_rendering(const struct kind_spec *kind, const struct record *record,
+                                                const char *accept)
 {
     const struct rendering *best = NULL;
     double                  best_quality = 0;
@@ -72,7 +79,7 @@ static const struct rendering *choose_rendering(const struct kind_spec *kind, co
     if (!accept || !*accept)
         return kind->renderings;
     for (const struct rendering *f = kind->renderings; f->content_type; f++) {
-        double quality = accept_quality(accept, f->content_type);
+        double quality = accept_quality(accept, type_of(f, record));
 
         if (quality > best_quality) {
             best = f;
@@ -86,6 +93,7 @@ static const struct rendering *choose_rendering(const struct kind_spec *kind, co
 
 struct wanted {
     const struct rendering *form;
+    const char             *type;        /* of the form; borrowed from it or from the record */
     const char             *rows, *cols; /* the window; NULL: all */
     char                    etag[JOB_ID_BYTES + 32];
 };
@@ -143,7 +151,7 @@ static void answer_inline(struct request *r, const struct wanted *w, const struc
         body.len = (size_t)(range.to - range.from);
         if (range.from)
             memmove(body.data, body.data + range.from, body.len);
-        request_answer(r, range.status, w->form->content_type, &body);
+        request_answer(r, range.status, w->type, &body);
     }
     buf_free(&body);
 }
@@ -202,8 +210,7 @@ static void answer_raw(struct request *r, const struct wanted *w, struct pieces 
         fail_pieces(r, pieces, "the file that holds the result is no longer there");
     pieces_free(pieces);
     if (fd >= 0 && request_range(r, size, w->etag, &range)) {
-        request_answer_file(r, range.status, w->form->content_type, fd, (int64_t)range.from,
-                            (int64_t)(range.to - range.from));
+        request_answer_file(r, range.status, w->type, fd, (int64_t)range.from, (int64_t)(range.to - range.from));
         return;
     }
     if (fd >= 0)
@@ -235,8 +242,8 @@ static void answer_pieces(struct request *r, const struct wanted *w, struct piec
     is_wanted = w->form->is_seekable ? request_range(r, size, w->etag, &range) : request_conditions(r, w->etag, -1);
     s->from = range.from;
     if (is_wanted)
-        request_answer_stream(r, range.status, w->form->content_type,
-                              w->form->is_seekable ? (int64_t)(range.to - range.from) : -1, &source);
+        request_answer_stream(r, range.status, w->type, w->form->is_seekable ? (int64_t)(range.to - range.from) : -1,
+                              &source);
     else
         send_end(s);
 }
@@ -259,16 +266,24 @@ static struct pieces *find_pieces(struct gateway *gw, const struct store_reply *
 }
 
 /* Answers 406 with the forms that there are. */
-static void refuse_accept(struct request *r, const struct kind_spec *kind)
+static void refuse_accept(struct request *r, const struct kind_spec *kind, const struct record *record)
 {
     struct buf text = {0};
     char      *detail;
 
     for (const struct rendering *f = kind->renderings; f->content_type; f++)
-        buf_printf(&text, "%s%s", text.len ? ", " : "this result can be had as ", f->content_type);
+        buf_printf(&text, "%s%s", text.len ? ", " : "this result can be had as ", type_of(f, record));
     detail = buf_detach(&text);
     request_fail(r, ERR_ACCEPT, detail);
     free(detail);
+}
+
+/* Its type was said by a program that a client had run: a browser is neither to guess another one, nor to run what
+ * the result may contain with the rights of our pages. */
+static void guard_type(struct request *r)
+{
+    request_add_header(r, "X-Content-Type-Options", "nosniff");
+    request_add_header(r, "Content-Security-Policy", "sandbox");
 }
 
 static void answer_result(struct request *r, const struct store_reply *reply)
@@ -285,17 +300,20 @@ static void answer_result(struct request *r, const struct store_reply *reply)
         return;
     }
     request_add_header(r, "Vary", "Accept");
-    w.form = choose_rendering(kinds[kind], request_header(r, "Accept"));
+    w.form = choose_rendering(kinds[kind], record, request_header(r, "Accept"));
     if (!w.form) {
-        refuse_accept(r, kinds[kind]);
+        refuse_accept(r, kinds[kind], record);
         pieces_free(pieces);
         return;
     }
+    w.type = type_of(w.form, record);
+    if (!*w.form->content_type)
+        guard_type(r);
     snprintf(w.etag, sizeof w.etag, "\"%s.%lld.%d\"", record->id, (long long)record->fence,
              (int)(w.form - kinds[kind]->renderings));
     if (reply->data)
         answer_inline(r, &w, reply);
-    else if (!w.rows && !w.cols && *record->result_blob && !strcmp(w.form->content_type, record->content_type))
+    else if (!w.rows && !w.cols && *record->result_blob && !strcmp(w.type, record->content_type))
         answer_raw(r, &w, pieces);
     else
         answer_pieces(r, &w, pieces, record->id);

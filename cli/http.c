@@ -16,6 +16,7 @@
 #define BACKOFF_MAX_MS 3000
 #define POLL_MAX_MS 60000
 #define SPARES_MAX 64 /* handles kept for the next transfers */
+#define CONNECTIONS_KEPT 128L /* else libcurl keeps fewer the fewer calls there are, and closes and opens all the time */
 #define URL_BYTES_MAX 1024
 
 struct http {
@@ -23,7 +24,8 @@ struct http {
     char   *url;    /* without a slash at its end */
     char   *bearer; /* "Authorization: Bearer KEY"; NULL */
     int64_t patience_ms;
-    void (*notice)(const char *text);
+    void (*notice)(void *ctx, const char *text);
+    void            *notice_ctx;
     struct exchange *waiting, *running;
     int              count;    /* in both lists */
     uint64_t         ended;    /* transfers, ever */
@@ -173,7 +175,7 @@ static void attempt_ended(struct http *h, struct exchange *x, CURLcode code)
         return;
     }
     if (h->notice && x->failures == 1)
-        h->notice(x->t->reason);
+        h->notice(h->notice_ctx, x->t->reason);
     curl_multi_remove_handle(h->multi, x->easy);
     unlink_from(&h->running, x);
     link_into(&h->waiting, x);
@@ -254,11 +256,18 @@ enum outcome http_new(const struct http_config *config, struct http **out, struc
         buf_printf(&bearer, "Authorization: Bearer %s", config->key);
         h->bearer = buf_detach(&bearer);
     }
-    h->patience_ms = config->patience_ms;
-    h->notice = config->notice;
+    http_set_patience(h, config->patience_ms, config->notice, config->notice_ctx);
     h->watched = -1;
+    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_KEPT);
     *out = h;
     return EXIT_OK;
+}
+
+void http_set_patience(struct http *h, int64_t patience_ms, void (*notice)(void *ctx, const char *text), void *ctx)
+{
+    h->patience_ms = patience_ms;
+    h->notice = notice;
+    h->notice_ctx = ctx;
 }
 
 void http_free(struct http *h)

@@ -36,8 +36,9 @@ struct http_config {
     const char *url;         /* http://host:port, or https; copied */
     const char *key;         /* bearer key, NULL: none; copied, and in no message */
     int64_t     patience_ms; /* 0: nothing is repeated */
-    void (*notice)(
-        const char *text); /* once for each transfer that begins to be repeated; NULL: nobody wants to know */
+    /* once for each transfer that begins to be repeated; NULL: nobody wants to know */
+    void (*notice)(void *ctx, const char *text);
+    void *notice_ctx;
 };
 
 /* One part of a form: a file. */
@@ -87,6 +88,9 @@ void http_escape(struct buf *out, const char *text);
 /* EXIT_OK, or EXIT_USAGE with why: no such url, a key that no header takes. */
 enum outcome http_new(const struct http_config *config, struct http **out, struct fault *why);
 void         http_free(struct http *h); /* ends what still runs without calling done; accepts NULL */
+
+/* From now on, instead of what the configuration said. */
+void http_set_patience(struct http *h, int64_t patience_ms, void (*notice)(void *ctx, const char *text), void *ctx);
 
 const char *http_url(const struct http *h);
 

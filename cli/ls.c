@@ -91,7 +91,7 @@ static enum outcome run(struct cli *cli)
         jobs = json_object_get(page, "jobs");
         print_page(cli, jobs, is_first);
         left -= (int64_t)json_array_size(jobs);
-        after = json_array_size(jobs) ? json_string_value(json_object_get(page, "next")) : NULL;
+        after = json_string_value(json_object_get(page, "next")); /* also of a page that is short, or empty */
     }
     json_decref(page);
     return o;

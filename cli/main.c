@@ -79,7 +79,11 @@ static char *read_key(const char *file)
     return xstrdup(text);
 }
 
-static void notice(const char *reason) { complain("%s; trying again", reason); }
+static void notice(void *ctx, const char *reason)
+{
+    (void)ctx;
+    complain("%s; trying again", reason);
+}
 
 static enum outcome connect_gateway(struct cli *cli)
 {

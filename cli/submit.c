@@ -88,9 +88,10 @@ const struct verb verb_submit = {
     .name = "submit",
     .operands = "KIND [NAME=VALUE...]",
     .summary = "Submit a job of any kind and print its id",
-    .text = "The parameters are those of the kind, and those that every kind takes: timeout=SECONDS of one attempt,\n"
-            "deadline=SECONDS until it must have started. The id alone is printed, on a line. While the gateway is\n"
-            "away the request is repeated, and makes one job however often it arrived.\n",
+    .text = "The parameters are those of the kind, and those that every kind takes: timeout=SECONDS of one\n"
+            "attempt, deadline=SECONDS until it must have started, attempts=N on errors of its own, group=ID\n"
+            "that it joins. The id alone is printed, on a line. While the gateway is away the request is\n"
+            "repeated, and makes one job however often it arrived.\n",
     .options = options,
     .operands_min = 1,
     .operands_max = -1,

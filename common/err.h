@@ -26,11 +26,13 @@ enum err {
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
+#define FAULT_DETAIL_BYTES 1280 /* the end of what a program said about itself fits in */
+
 /* A reason that leaves the function that found it. detail: NUL-terminated, at
- * most 255 bytes, names the fault and where (row, byte offset, parameter). */
+ * most FAULT_DETAIL_BYTES - 1 bytes, names the fault and where (row, byte offset, parameter). */
 struct fault {
     enum err err;
-    char     detail[256];
+    char     detail[FAULT_DETAIL_BYTES];
 };
 
 /* Fills why (may be NULL) and returns err, so that a failing function ends in

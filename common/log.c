@@ -27,7 +27,7 @@ bool log_wants(enum log_level level) { return level >= log_state.least; }
 
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
-    char    line[1024];
+    char    line[2048];
     char    when[WALL_TEXT_BYTES];
     va_list args;
     size_t  len;

@@ -78,3 +78,36 @@ int input_blobs(const char *refs, char *names[INPUT_BLOBS_MAX])
     json_decref(doc);
     return is_fine ? count : -1;
 }
+
+/* Bytes of the input: of the body, or of the one blob that stands for it. False: refs that say nothing of the kind. */
+static bool read_raw_size(const struct input *in, uint64_t *bytes)
+{
+    json_t *doc = *in->refs ? json_loads(in->refs, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *size = json_object_get(doc, "size");
+    bool    is_fine = !*in->refs || (!in->body_len && json_array_size(json_object_get(doc, "blobs")) == 1 &&
+                                  json_is_integer(size) && json_integer_value(size) >= 0);
+
+    *bytes = *in->refs ? (uint64_t)json_integer_value(size) : in->body_len;
+    json_decref(doc);
+    return is_fine;
+}
+
+enum err input_check_raw(const struct kind_spec *kind, const struct input *in, const struct limits *limits,
+                         struct fault *why)
+{
+    bool     is_blob = *in->refs;
+    uint64_t in_blob = kind->raw_max > limits->inline_max ? kind->raw_max : limits->inline_max;
+    uint64_t most = limits->has_blobs || is_blob ? in_blob : limits->inline_max; /* of any input */
+    uint64_t here = is_blob ? in_blob : limits->inline_max;                      /* of one that comes like this */
+    uint64_t bytes;
+
+    if (!read_raw_size(in, &bytes))
+        return fault_set(why, ERR_BODY, "the input's references do not name one blob and its size");
+    if (!bytes)
+        return fault_set(why, ERR_BODY, "the body is empty; %s takes 1 to %llu bytes", kind->name,
+                         (unsigned long long)most);
+    if (bytes > here)
+        return fault_set(why, ERR_TOO_LARGE, "the body has %llu bytes; the limit is %llu bytes",
+                         (unsigned long long)bytes, (unsigned long long)here);
+    return ERR_OK;
+}

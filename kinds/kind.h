@@ -48,13 +48,16 @@ struct args {
     char     rest[PARAMS_TEXT_BYTES]; /* name NUL value NUL, ..., by name */
 };
 
+struct commands; /* kinds/command/list.h */
+
 /* What one installation takes; from its settings. */
 struct limits {
-    size_t   inline_max; /* bytes of an input or result that travels in message and record */
-    int64_t  side_max;   /* rows or columns of a matrix; 0, here and below: no limit */
-    uint64_t result_max; /* bytes of a result */
-    uint64_t upload_max; /* bytes of one body */
-    bool     has_blobs;  /* false: what is beyond inline_max is refused */
+    size_t                 inline_max; /* bytes of an input or result that travels in message and record */
+    int64_t                side_max;   /* rows or columns of a matrix; 0, here and below: no limit */
+    uint64_t               result_max; /* bytes of a result */
+    uint64_t               upload_max; /* bytes of one body */
+    bool                   has_blobs;  /* false: what is beyond inline_max is refused */
+    const struct commands *commands;   /* of the kind command; NULL: none */
 };
 
 /* An input as it travels: a body, references to blobs, or both. Borrowed. */
@@ -66,8 +69,8 @@ struct input {
     const char *refs;
 };
 #define INPUT_BLOBS_MAX 4
-#define RESULT_TYPE_BYTES 64 /* of a result's content type, NUL included */
-#define VERIFIED_BYTES 128   /* of the JSON that a record says about the check of its result, NUL included */
+#define RESULT_TYPE_BYTES 128 /* of a result's content type, NUL included */
+#define VERIFIED_BYTES 128    /* of the JSON that a record says about the check of its result, NUL included */
 
 /* Blobs for an intake: given by the gateway, or by a test that writes files. */
 struct blobs_face {
@@ -123,8 +126,8 @@ struct result_face {
 
 /* One form in which a result can be had, produced while it is sent. */
 struct rendering {
-    const char *content_type;
-    bool        is_seekable; /* its size is known and it can be read from anywhere: ranges are served */
+    const char *content_type; /* "": that of the result, as its record says */
+    bool        is_seekable;  /* its size is known and it can be read from anywhere: ranges are served */
     /* Begins; face is borrowed until close. rows, cols: the window as the query has it ("a:b"), NULL: all.
      * *size: bytes that will come, or RENDER_SIZE_UNKNOWN. ERR_PARAM (no such window), ERR_ACCEPT (this result
      * cannot be said in this form), ERR_RESULT_GONE. */
@@ -161,6 +164,11 @@ struct kind_spec {
 
 /* Reads "blobs" out of refs: count of names, or -1 when refs are no such JSON. names: owned by the caller. */
 int input_blobs(const char *refs, char *names[INPUT_BLOBS_MAX]);
+
+/* Checks an input of raw bytes: a body within inline_max, or beyond that one blob, {"blobs":["ID"],"size":N} without a
+ * body. Either has one byte at least, and as many as the kind takes (raw_max) at most. ERR_BODY, ERR_TOO_LARGE. */
+enum err input_check_raw(const struct kind_spec *kind, const struct input *in, const struct limits *limits,
+                         struct fault *why) MUST_CHECK;
 
 #define KIND(name, program) extern const struct kind_spec name##_spec;
 #include "kinds/kinds.def"

@@ -35,17 +35,19 @@ static struct view view_of(const double *m, uint64_t side)
 
 static void verify(uint64_t side, const double *a, const double *b, const double *c)
 {
-    struct region region = {.rows = side, .cols = side};
-    struct view   of_a = view_of(a, side), of_b = view_of(b, side);
-    struct verify v;
-    struct fault  why;
-    char          json[VERIFIED_BYTES];
+    struct region  region = {.rows = side, .cols = side};
+    struct view    of_a = view_of(a, side), of_b = view_of(b, side);
+    struct verify  v;
+    struct verdict verdict = {0};
+    struct fault   why;
+    char           json[VERIFIED_BYTES];
 
     if (verify_open(&v, &region, side, side, DTYPE_F8, &why))
         tool_die("%s", why.detail);
     verify_block(&v, &of_a, &of_b);
-    if (verify_end(&v, c, json, &why))
+    if (verify_rows(&v, c, 0, side, &verdict, &why))
         tool_die("%s", why.detail);
+    verdict_describe(&verdict, json);
     verify_close(&v);
 }
 

@@ -209,7 +209,7 @@ class Servers:
 
 def clear_broker(servers):
     """Deletes every durable thing of ours. A vhost per test would be cleaner, but one takes 1-2 s."""
-    queues = ["millrace.dead"] + [f"millrace.{kind}" for kind in kinds()]
+    queues = ["millrace.dead"] + [f"millrace.{kind}" for kind in kinds() + ["sample"]]
     delays = [f"millrace.delay.{2 ** k}" for k in range(10)]
     connection = servers.amqp()
     channel = connection.channel()
@@ -221,8 +221,10 @@ def clear_broker(servers):
 
 
 def kinds():
+    """Those of the product, in the order of their numbers."""
     with open(os.path.join(REPOSITORY, "kinds", "kinds.def"), encoding="utf-8") as file:
-        return [line[5:].split(",")[0] for line in file if line.startswith("KIND(")]
+        names = [line[5:].split(",")[0] for line in file if line.startswith("KIND(")]
+    return [name for name in names if name != "sample"]  # a kind of the tests
 
 
 class Gateway(Running):
@@ -267,6 +269,7 @@ class Fleet:
         self.servers = servers
         self.gateways, self.workers = [], []
         self.blob_dir = os.path.join(str(folder), "blobs")  # of all of them, unless env says otherwise
+        self.build = BUILD  # where its programs are
         self._folder = str(folder)
         self._env = env
         self._started = 0
@@ -299,7 +302,7 @@ class Fleet:
         shared = {"MILLRACE_AMQP_URL": self.servers.amqp_url, "MILLRACE_REDIS_URL": self.servers.redis_url,
                   "MILLRACE_BLOB_DIR": self.blob_dir}
         settings = {key: str(value) for key, value in {**shared, **self._env, **env}.items()}
-        return Program(name, [os.path.join(BUILD, binary), *arguments], {**kept, **settings},
+        return Program(name, [os.path.join(self.build, binary), *arguments], {**kept, **settings},
                        os.path.join(self._folder, f"{name}.log"))
 
     def stop(self):

@@ -12,7 +12,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GROUND = r"common/[a-z]+\.(h|def)"
-SPECS = r"kinds/(kind\.h|render\.h|kinds\.def|programs\.def)"
+SPECS = r"kinds/(kind\.h|render\.h|kinds\.def|programs\.def|command/list\.h)"
 
 # First match wins: (files, project headers allowed, library headers allowed).
 RULES = [
@@ -23,21 +23,28 @@ RULES = [
     (r"common/checksum\.c", GROUND, r"xxhash\.h"),
     (r"common/msg\.[ch]", GROUND, r"jansson\.h"),
     (r"common/.*", GROUND, r"(?!)"),
-    (r"kinds/hash/run\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/hash/.*", r"openssl/.*"),
+    (r"kinds/hash/run\.c", rf"{GROUND}|kinds/(task|kind|raw)\.h|kinds/hash/.*", r"openssl/.*"),
     (r"kinds/matrix/blas\.c", rf"{GROUND}|kinds/(task|kind)\.h|kinds/matrix/.*", r"cblas\.h|blis\.h"),
-    (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/task\.h|kinds/(hash|matrix|spin)/.*", r"jansson\.h"),
-    (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/task\.h", r"jansson\.h"),
+    (r"kinds/image/(ops|sniff|jpeg|spec|image)\.[ch]", rf"{GROUND}|{SPECS}|kinds/image/(image|ops|sniff|jpeg)\.h", r"(?!)"),
+    (r"kinds/image/lossless\.[ch]", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/image/.*", r"turbojpeg\.h"),
+    (r"kinds/image/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/image/.*", r"vips/.*"),
+    (r"kinds/command/(list|entry|fill|spec|rows)\.[ch]", rf"{GROUND}|{SPECS}|kinds/command/(list|entry|fill|rows)\.h", r"jansson\.h"),
+    (r"kinds/command/walls\.c", rf"{GROUND}|kinds/command/walls\.h", r"seccomp\.h"),
+    (r"kinds/command/collect\.c", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/command/.*", r"archive.*"),
+    (r"kinds/command/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/command/.*", r"(?!)"),
+    (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/(task|crew)\.h|kinds/(hash|matrix|spin)/.*", r"jansson\.h"),
+    (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw|crew)\.h", r"jansson\.h"),
     (r"api/(http|request)\.c|api/http_impl\.h", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
     (r"api/auth\.c", rf"{GROUND}|api/.*", r"openssl/.*"),
     (r"api/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|browse|blob)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
     (r"cli/(http|exchange)\.[ch]", rf"{GROUND}|cli/.*", r"curl/.*|jansson\.h"),
     (r"cli/.*", rf"{GROUND}|cli/.*", r"jansson\.h"),
-    (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|matrix/kernel)\.h|worker/frame\.h|worker/executor/.*",
+    (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|crew|matrix/kernel|image/prepare|command/folder|command/tree)\.h|worker/frame\.h|worker/executor/.*",
      r"seccomp\.h"),
     (r"worker/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|worker/[a-z_]+\.h",
      r"uv\.h|jansson\.h"),
 ]
-LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash)")
+LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash|vips|turbojpeg|archive)")
 
 
 def faults():

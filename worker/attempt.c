@@ -40,7 +40,7 @@ static enum step fail(struct slot *s, const struct fault *why)
 void attempt_stop(struct slot *s, enum kill_reason reason)
 {
     if (s->step == STEP_RUN)
-        child_kill(&s->child, reason);
+        child_kill(slot_child(s, s->delivery->kind), reason);
 }
 
 /* ---- the lease -------------------------------------------------------------- */
@@ -69,7 +69,7 @@ static void on_renewed(void *ctx, const struct store_reply *reply)
 void attempt_renew(struct slot *s, int64_t now_ms)
 {
     bool   has_run = s->step == STEP_RUN || s->step == STEP_SEAL; /* else it is the progress of another job */
-    double progress = has_run ? child_progress(&s->child) : 0;
+    double progress = has_run ? child_progress(slot_child(s, s->delivery->kind)) : 0;
 
     s->renewed_ms = now_ms;
     s->is_renewing = true;
@@ -81,7 +81,7 @@ void attempt_tick(struct slot *s, int64_t now_ms)
     struct fault why;
 
     if (now_ms >= s->limit_ms && s->step == STEP_RUN) {
-        child_kill(&s->child, KILL_TIMEOUT); /* its end fails the attempt */
+        child_kill(slot_child(s, s->delivery->kind), KILL_TIMEOUT); /* its end fails the attempt */
     } else if (now_ms >= s->limit_ms) {
         outcome_of_end(0, KILL_TIMEOUT, s->order.limit_s, &why);
         slot_go(s, fail(s, &why));
@@ -125,7 +125,7 @@ enum step attempt_fetch(struct slot *s)
     if (w->phase != PHASE_SERVING)
         return STEP_DRAIN; /* the claim was under way when the end was asked for */
     order_free(&s->order);
-    if (order_read(w->settings, &w->share, attempt_kind(s), s->delivery, &s->order, &why)) {
+    if (order_read(w->settings, w->commands, &w->share, attempt_kind(s), s->delivery, &s->order, &why)) {
         s->is_dead = s->order.is_undecodable;
         return fail(s, &why);
     }
@@ -141,39 +141,41 @@ enum step attempt_fetch(struct slot *s)
     return STEP_FETCH;
 }
 
-/* Room for the result is taken before the work, not missed after it. */
+/* Room for the result is taken before the work, not missed after it: as far as one knows how much it will be. */
 static enum err create_result(struct slot *s, struct fault *why)
 {
     const struct msg *m = s->delivery->msg;
     bool              is_member = m->parent[0] != '\0';
+    bool              may_be_blob = attempt_kind(s)->is_open_ended && s->worker->blobs;
     char              name[BLOB_NAME_BYTES];
 
-    if (!s->order.is_blob)
+    if (!s->order.is_blob && !may_be_blob)
         return ERR_OK;
     blob_name_result(name, is_member ? m->parent : m->id, is_member ? m->member : -1, s->lease.fence);
-    return goods_create(&s->goods, s->worker->blobs, name, s->order.result_max, why);
+    return goods_create(&s->goods, s->worker->blobs, name, s->order.is_blob ? (int64_t)s->order.result_max : -1, why);
 }
 
 enum step attempt_run(struct slot *s)
 {
     const struct msg *m = s->delivery->msg;
+    struct child     *c = slot_child(s, s->delivery->kind);
     struct fault      why = {0};
 
-    if (s->child.state != CHILD_READY) /* ended since the claim */
+    if (c->state != CHILD_READY) /* ended since the claim */
         return fail(s, &(struct fault){ERR_EXECUTOR, "the executor ended before the job reached it"});
     if (create_result(s, &why))
         return fail(s, &why);
-    child_run(&s->child, &(struct child_job){.kind = s->worker->kind_ids[s->delivery->kind],
-                                             .args = &s->order.args,
-                                             .input = m->body,
-                                             .input_len = m->body_len,
-                                             .refs = m->refs,
-                                             .blob_count = s->order.blob_count,
-                                             .blob_fds = s->goods.inputs,
-                                             .blob_bytes = s->goods.input_bytes,
-                                             .output_fd = goods_output(&s->goods),
-                                             .output_max = s->order.result_max,
-                                             .limit_s = s->order.limit_s});
+    child_run(c, &(struct child_job){.kind = s->worker->kind_ids[s->delivery->kind],
+                                     .args = &s->order.args,
+                                     .input = m->body,
+                                     .input_len = m->body_len,
+                                     .refs = m->refs,
+                                     .blob_count = s->order.blob_count,
+                                     .blob_fds = s->goods.inputs,
+                                     .blob_bytes = s->goods.input_bytes,
+                                     .output_fd = goods_output(&s->goods),
+                                     .output_max = s->order.result_max,
+                                     .limit_s = s->order.limit_s});
     return STEP_RUN;
 }
 
@@ -195,46 +197,61 @@ enum step attempt_list(struct slot *s)
 
 /* ---- what the executor says ------------------------------------------------------ */
 
-static void on_child_ready(void *ctx, const char *kernel)
+/* Whether this executor is the one of the message that the slot has; others have nothing to do with it. */
+static bool is_concerned(struct slot *s, const struct child *c)
+{
+    return s->delivery && slot_child(s, s->delivery->kind) == c;
+}
+
+static void on_child_ready(void *ctx, struct child *c, const char *kernel)
 {
     struct slot *s = ctx;
 
-    if (worker_see_kernel(s->worker, kernel))
+    if (c->config->has_kernel && worker_see_kernel(s->worker, kernel))
         return; /* it comes again with another one */
-    if (s->step == STEP_AWAIT)
+    if (s->step == STEP_AWAIT && is_concerned(s, c))
         slot_go(s, STEP_CLAIM);
     else
         consumers_slot(s);
 }
 
-static void on_child_done(void *ctx, const struct frame_done *done)
+static void on_child_done(void *ctx, struct child *c, const struct frame_done *done)
 {
-    struct slot *s = ctx;
-    uint64_t     room = s->order.is_blob ? UINT64_MAX : child_output_max(&s->child);
-    uint64_t     result_max = s->order.result_max < room ? s->order.result_max : room;
-    struct fault why = {0};
+    struct slot         *s = ctx;
+    struct result_bounds bounds = {.file_bytes = goods_output_bytes(&s->goods),
+                                   .file_max = s->order.result_max,
+                                   .is_open_ended = s->delivery && attempt_kind(s)->is_open_ended};
+    struct fault         why = {0};
 
-    if (s->step != STEP_RUN)
+    if (s->step != STEP_RUN || !is_concerned(s, c))
         return;
+    bounds.room_max = bounds.is_open_ended ? c->config->inline_max : child_output_max(c);
+    if (bounds.room_max > s->order.result_max)
+        bounds.room_max = s->order.result_max;
     s->done = *done;
-    if (outcome_of_done(done, result_max, s->order.is_blob, &why))
+    if (outcome_of_done(done, &bounds, &why)) {
         slot_go(s, fail(s, &why));
-    else
-        slot_go(s, s->order.is_blob ? STEP_SEAL : STEP_FINISH);
+        return;
+    }
+    if (bounds.is_open_ended)
+        s->order.is_blob = done->is_file;
+    slot_go(s, s->order.is_blob ? STEP_SEAL : STEP_FINISH);
 }
 
-static void on_child_ended(void *ctx, const struct fault *why, int64_t restart_ms)
+static void on_child_ended(void *ctx, struct child *c, const struct fault *why, int64_t restart_ms)
 {
     struct slot *s = ctx;
 
     if (restart_ms > 0)
-        consumers_suspend(s); /* before the message goes back, or it would come here again */
-    if (s->step == STEP_RUN)
+        consumers_suspend(s, c); /* before the message goes back, or it would come here again */
+    if (s->step == STEP_RUN && is_concerned(s, c))
         slot_go(s, fail(s, why));
-    else if (s->step == STEP_AWAIT && restart_ms > 0)
-        slot_go(s, STEP_RETURN);
-    if (s->worker->phase == PHASE_SERVING)
-        child_start(&s->child, mono_ms());
+    else if (s->step == STEP_AWAIT && is_concerned(s, c))
+        slot_go(s, restart_ms > 0 ? STEP_RETURN : STEP_AWAIT);
+    if (s->worker->phase != PHASE_SERVING)
+        return;
+    child_tick(c, mono_ms());
+    consumers_slot(s);
 }
 
 const struct child_events attempt_child_events = {on_child_ready, on_child_done, on_child_ended};

@@ -35,8 +35,13 @@
 
 /* Names that pass into the executor's environment. */
 static const char *const passed_names[] = {
-    "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
+    "PATH",         "LANG",          "LC_ALL",       "TZ",          "TMPDIR", "LD_LIBRARY_PATH",
+    "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
 #define PASSED_COUNT (sizeof passed_names / sizeof *passed_names)
+
+/* Threads of the matrix library that have nothing to do: or they would turn in a loop for 2^26 cycles, on the CPU that
+ * another thread of the executor has work for. */
+#define SLEEP_AT_ONCE "OPENBLAS_THREAD_TIMEOUT=4"
 
 enum err child_open(struct child *c, const struct child_config *config, const struct child_events *events, void *ctx,
                     struct fault *why)
@@ -118,9 +123,9 @@ static void take_ready(struct child *c, struct frame_ready *ready)
     c->state = CHILD_READY;
     c->rss_first = rss_bytes(c->pid);
     c->space = prlimit(c->pid, RLIMIT_AS, NULL, &space) == 0 ? space.rlim_cur : RLIM_INFINITY;
-    c->looked_ms = mono_ms();
+    c->looked_ms = c->needed_ms = mono_ms();
     log_event(LOG_DEBUG, "executor-ready", "pid=%d start_ms=%" PRId64, (int)c->pid, mono_ms() - c->start_ms);
-    c->events->ready(c->ctx, ready->kernel);
+    c->events->ready(c->ctx, c, ready->kernel);
 }
 
 static void take_frame(struct child *c, union frame *frame, size_t len)
@@ -131,7 +136,7 @@ static void take_frame(struct child *c, union frame *frame, size_t len)
         c->state = CHILD_READY;
         c->failures = 0;
         c->jobs++;
-        c->events->done(c->ctx, &frame->done);
+        c->events->done(c->ctx, c, &frame->done);
     } else {
         child_kill(c, KILL_GARBLED);
     }
@@ -202,7 +207,7 @@ static int spawn(struct child *c, int theirs)
 {
     char                       threads[48];
     char                      *argv[] = {(char *)c->config->path, NULL};
-    char                      *environment[PASSED_COUNT + 3];
+    char                      *environment[PASSED_COUNT + 4];
     char                      *owned[PASSED_COUNT];
     int                        count = 0, error;
     sigset_t                   none, all;
@@ -218,8 +223,9 @@ static int spawn(struct child *c, int theirs)
     }
     snprintf(threads, sizeof threads, "OPENBLAS_NUM_THREADS=%d", c->config->threads);
     environment[count] = threads;
-    environment[count + 1] = c->config->kernel[0] ? (char *)c->config->kernel : NULL;
-    environment[count + 2] = NULL;
+    environment[count + 1] = (char *)SLEEP_AT_ONCE;
+    environment[count + 2] = c->config->variable[0] ? (char *)c->config->variable : NULL;
+    environment[count + 3] = NULL;
 
     sigemptyset(&none);
     sigfillset(&all);
@@ -241,50 +247,47 @@ static int spawn(struct child *c, int theirs)
     return error;
 }
 
-/* After an end, or a start that failed: when to start again. */
+/* After an end, or a start that failed: when to start again, if it is not to sleep. */
 static int64_t plan_restart(struct child *c, bool is_abnormal, int64_t now_ms)
 {
     int64_t wait_ms;
 
     c->failures = is_abnormal ? c->failures + 1 : 0;
     wait_ms = outcome_restart_ms(c->failures);
-    c->state = CHILD_ABSENT;
+    c->state = c->killed == KILL_REST ? CHILD_ASLEEP : CHILD_ABSENT;
     c->start_ms = now_ms + wait_ms;
     return wait_ms;
 }
 
 static void fail_start(struct child *c, const char *step, int error, int64_t now_ms)
 {
-    int64_t      restart_ms;
-    struct fault why;
+    int64_t restart_ms;
 
     c->pid = 0;
     disconnect(c);
     restart_ms = plan_restart(c, true, now_ms);
     log_event(LOG_ERROR, "executor-cannot-start", "path=%s step=%s reason=\"%s\" again_ms=%" PRId64, c->config->path,
               step, strerror(error), restart_ms);
-    fault_set(&why, ERR_EXECUTOR, "the executor could not be started: %s", strerror(error));
-    c->events->ended(c->ctx, &why, restart_ms > 0 ? restart_ms : 1);
 }
 
-void child_start(struct child *c, int64_t now_ms)
+bool child_start(struct child *c, int64_t now_ms)
 {
     int pair[2], error;
 
-    if (c->state != CHILD_ABSENT || now_ms < c->start_ms)
-        return;
+    if (c->state > CHILD_ABSENT || now_ms < c->start_ms)
+        return true;
+    c->killed = KILL_NOT;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         fail_start(c, "socketpair", errno, now_ms);
-        return;
+        return false;
     }
     c->fd = pair[0];
-    c->killed = KILL_NOT;
     c->jobs = c->looked_jobs = 0;
     error = send_hello(c) ? spawn(c, pair[1]) : errno;
     close(pair[1]);
     if (error) {
         fail_start(c, "exec", error, now_ms);
-        return;
+        return false;
     }
     c->state = CHILD_STARTING;
     c->start_ms = now_ms;
@@ -292,12 +295,20 @@ void child_start(struct child *c, int64_t now_ms)
     uv_poll_init(c->config->loop, c->poll, c->fd);
     c->poll->data = c;
     uv_poll_start(c->poll, UV_READABLE, on_readable);
+    return true;
 }
 
 bool child_is_held_back(const struct child *c, int64_t now_ms)
 {
     return c->state == CHILD_ABSENT && now_ms < c->start_ms;
 }
+
+bool child_is_failing(const struct child *c)
+{
+    return c->failures > 0 && c->state != CHILD_READY && c->state != CHILD_BUSY;
+}
+
+bool child_is_at_hand(const struct child *c) { return c->state == CHILD_READY || c->state == CHILD_ASLEEP; }
 
 /* ---- jobs ----------------------------------------------------------------- */
 
@@ -350,6 +361,7 @@ void child_run(struct child *c, const struct child_job *job)
     if (job->input_len > 0)
         memcpy((char *)c->shared + frame_input_at(), job->input, job->input_len);
     c->state = CHILD_BUSY;
+    c->needed_ms = mono_ms();
     c->limit_s = job->limit_s;
     /* An executor that is gone is noticed by its end. */
     if (!lend_limits(c, job) || !send_frame(c, &frame, sizeof frame, fds, fd_count))
@@ -404,6 +416,14 @@ void child_recycle(struct child *c, int64_t now_ms)
     child_kill(c, KILL_RECYCLE);
 }
 
+void child_rest(struct child *c, int64_t now_ms)
+{
+    if (c->state != CHILD_READY || now_ms - c->needed_ms < c->config->rest_ms)
+        return;
+    log_event(LOG_DEBUG, "executor-rests", "pid=%d path=%s jobs=%" PRId64, (int)c->pid, c->config->path, c->jobs);
+    child_kill(c, KILL_REST);
+}
+
 void child_reap(struct child *c, int64_t now_ms)
 {
     int          status;
@@ -425,13 +445,17 @@ void child_reap(struct child *c, int64_t now_ms)
                   "pid=%d path=%s reason=\"%s\" again_ms=%" PRId64, (int)c->pid, c->config->path, why.detail,
                   restart_ms);
     c->pid = 0;
-    c->events->ended(c->ctx, &why, restart_ms);
+    c->events->ended(c->ctx, c, &why, restart_ms);
 }
 
 void child_tick(struct child *c, int64_t now_ms)
 {
+    struct fault why;
+
     if (c->state == CHILD_STARTING && now_ms - c->start_ms > READY_DEADLINE_MS)
         child_kill(c, KILL_SILENT);
-    if (c->state == CHILD_ABSENT)
-        child_start(c, now_ms);
+    if (c->state == CHILD_ABSENT && !child_start(c, now_ms)) {
+        fault_set(&why, ERR_EXECUTOR, "the executor cannot be started");
+        c->events->ended(c->ctx, c, &why, 1);
+    }
 }

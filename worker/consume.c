@@ -20,21 +20,37 @@
 
 /* ---- what is known ------------------------------------------------------------ */
 
-/* Counts idle slots per kind, all but one. */
-static struct consume_view look(const struct worker *w, const struct slot *but, int waiting[KIND_COUNT])
+/* What a slot looks at: how many others are idle at each kind, and for which it has no executor. */
+struct outlook {
+    int                 waiting[KIND_COUNT];
+    bool                is_out[KIND_COUNT];
+    struct consume_view view; /* of the above */
+};
+
+static void count_waiting(const struct worker *w, const struct slot *but, int waiting[KIND_COUNT])
 {
     memset(waiting, 0, KIND_COUNT * sizeof *waiting);
     for (const struct slot *s = w->slots; s < w->slots + w->slot_count; s++)
         if (s != but && s->step == STEP_FREE && s->channel->state >= CHANNEL_STARTING)
             waiting[s->channel->kind]++;
-    return (struct consume_view){w->kind_count, w->ready, waiting};
+}
+
+static const struct consume_view *look(struct slot *s, struct outlook *out)
+{
+    struct worker *w = s->worker;
+
+    count_waiting(w, s, out->waiting);
+    for (int i = 0; i < w->kind_count; i++)
+        out->is_out[i] = child_is_failing(slot_child(s, i));
+    out->view = (struct consume_view){w->kind_count, w->ready, out->waiting, out->is_out};
+    return &out->view;
 }
 
 static bool is_covered(const struct worker *w)
 {
     int waiting[KIND_COUNT];
 
-    look(w, NULL, waiting);
+    count_waiting(w, NULL, waiting);
     for (int i = 0; i < w->kind_count; i++)
         if (waiting[i] == 0)
             return false;
@@ -119,15 +135,17 @@ void consumers_open(struct worker *w)
 
 void consumers_slot(struct slot *s)
 {
-    struct worker      *w = s->worker;
-    struct channel     *c = s->channel;
-    int                 waiting[KIND_COUNT];
-    struct consume_view view;
+    struct worker  *w = s->worker;
+    struct channel *c = s->channel;
+    struct outlook  outlook;
+    int             kind;
 
-    if (c->state != CHANNEL_IDLE || s->step != STEP_FREE || s->child.state != CHILD_READY || w->phase != PHASE_SERVING)
+    if (c->state != CHANNEL_IDLE || s->step != STEP_FREE || w->phase != PHASE_SERVING)
         return;
-    view = look(w, s, waiting);
-    c->kind = consume_pick_first(&view, c->kind);
+    kind = consume_pick_first(look(s, &outlook), c->kind);
+    if (kind < 0 || !child_is_at_hand(slot_child(s, kind)))
+        return; /* again when an executor is ready */
+    c->kind = kind;
     c->state = CHANNEL_STARTING;
     c->idle_ms = mono_ms();
     broker_consume(w->broker, c->number, c->kind);
@@ -147,23 +165,31 @@ void consumers_taken(struct slot *s)
 
 void consumers_after(struct slot *s)
 {
-    struct worker      *w = s->worker;
-    struct channel     *c = s->channel;
-    int                 waiting[KIND_COUNT], next;
-    struct consume_view view;
-    int64_t             now_ms = mono_ms();
+    struct worker  *w = s->worker;
+    struct channel *c = s->channel;
+    struct outlook  outlook;
+    int             next;
+    int64_t         now_ms = mono_ms();
 
     if (w->kind_count == 1 || c->state != CHANNEL_CONSUMING)
         return;
-    view = look(w, s, waiting);
-    next = consume_pick_after(&view, c->kind, now_ms - c->since_ms);
+    next = consume_pick_after(look(s, &outlook), c->kind, now_ms - c->since_ms);
     if (next != c->kind)
         leave(w, c, next);
     else if (s->claimed_ms && now_ms - s->claimed_ms >= CONSUME_TURN_MS)
         poll_soon(w); /* what is known is as old as the job was long */
 }
 
-void consumers_suspend(struct slot *s) { stop(s->worker, s->channel); }
+void consumers_suspend(struct slot *s, const struct child *c)
+{
+    struct worker *w = s->worker;
+
+    if (slot_child(s, s->channel->kind) != c)
+        return;
+    stop(w, s->channel); /* where it goes next is seen when it is idle */
+    if (w->kind_count > 1)
+        poll_soon(w);
+}
 
 void consumers_stop(struct worker *w)
 {
@@ -232,16 +258,17 @@ void consumers_on_idle(void *ctx, int channel, bool by_broker)
 /* Moves idle consumers to where work waits; first those that another idle slot can stand in for. */
 static void spread(struct worker *w)
 {
-    int     waiting[KIND_COUNT], next;
-    int64_t now_ms = mono_ms();
+    struct outlook outlook;
+    int            next;
+    int64_t        now_ms = mono_ms();
 
     for (int is_any = 0; is_any <= 1; is_any++)
         for (struct slot *s = w->slots; s < w->slots + w->slot_count; s++) {
-            struct channel     *c = s->channel;
-            struct consume_view view = look(w, s, waiting);
-            if (s->step != STEP_FREE || c->state != CHANNEL_CONSUMING || (!is_any && waiting[c->kind] == 0))
+            struct channel            *c = s->channel;
+            const struct consume_view *view = look(s, &outlook);
+            if (s->step != STEP_FREE || c->state != CHANNEL_CONSUMING || (!is_any && view->waiting[c->kind] == 0))
                 continue;
-            next = consume_pick_idle(&view, c->kind, now_ms - c->idle_ms);
+            next = consume_pick_idle(view, c->kind, now_ms - c->idle_ms);
             if (next == c->kind)
                 continue;
             leave(w, c, next);

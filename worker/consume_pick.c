@@ -8,7 +8,7 @@
 
 static bool is_uncovered(const struct consume_view *view, int kind)
 {
-    return view->ready[kind] > 0 && view->waiting[kind] == 0;
+    return view->ready[kind] > 0 && view->waiting[kind] == 0 && !view->is_out[kind];
 }
 
 /* The next kind round from kind that has work and nobody waiting for it, or kind. */
@@ -30,7 +30,7 @@ int consume_pick_first(const struct consume_view *view, int first)
     for (int i = 0; i < view->kind_count; i++) {
         int  kind = (first + i) % view->kind_count;
         bool has_work = view->ready[kind] > view->waiting[kind];
-        if (has_work < best_has_work)
+        if (view->is_out[kind] || has_work < best_has_work)
             continue;
         if (has_work > best_has_work || view->waiting[kind] < fewest) {
             best = kind;
@@ -49,7 +49,7 @@ int consume_pick_idle(const struct consume_view *view, int kind, int64_t idle_ms
         return next;
     for (int i = 1; i < view->kind_count; i++) {
         int other = (kind + i) % view->kind_count;
-        if (view->waiting[other] == 0)
+        if (view->waiting[other] == 0 && !view->is_out[other])
             return other;
     }
     return kind;

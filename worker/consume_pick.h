@@ -10,6 +10,7 @@
 #ifndef MILLRACE_CONSUME_PICK_H
 #define MILLRACE_CONSUME_PICK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CONSUME_TURN_MS 100   /* a kind is served for so long before others that wait get their turn */
@@ -20,10 +21,11 @@ struct consume_view {
     int            kind_count;
     const int64_t *ready;   /* by kind: messages waiting when last heard, less those taken since; < 0: unknown */
     const int     *waiting; /* by kind: other idle slots of this worker with a consumer there, or on the way */
+    const bool    *is_out;  /* by kind: the slot that is asked about has no executor for it now */
 };
 
 /* For a slot without a consumer: the kind with work and without a waiting slot,
- * else the one with the fewest waiting. first breaks ties: the first looked at. */
+ * else the one with the fewest waiting. first breaks ties: the first looked at. -1: none can be served now. */
 int consume_pick_first(const struct consume_view *view, int first);
 
 /* For a slot that has waited idle_ms at kind: kind itself to stay, or where to go. */

@@ -12,7 +12,9 @@
  * descriptors of the blobs (inputs in their order, then the output); the executor
  * computes, closes them, and answers struct frame_done. For such a job the
  * supervisor has raised the executor's limits of addresses and of file size,
- * which the jail set for inline jobs. Either end closing ends the other, and so
+ * which the jail set for inline jobs. A kind that is open-ended puts a result of up
+ * to inline_max bytes into the map, and a larger one into the output file, if it
+ * comes with one. Either end closing ends the other, and so
  * does a frame that makes no sense, or that comes with another number of
  * descriptors than it says.
  */
@@ -45,13 +47,14 @@ struct frame_ready {
 };
 
 struct frame_job {
-    uint32_t    type; /* FRAME_JOB */
-    uint32_t    kind; /* enum kind_id */
-    uint64_t    input_len;
-    uint32_t    blob_count; /* descriptors that come with the frame ... */
-    uint32_t    has_output; /* ... and 1: one more, the output */
-    uint64_t    blob_bytes[INPUT_BLOBS_MAX];
-    uint64_t    output_max; /* bytes of the output file, when there is one */
+    uint32_t type; /* FRAME_JOB */
+    uint32_t kind; /* enum kind_id */
+    uint64_t input_len;
+    uint32_t blob_count; /* descriptors that come with the frame ... */
+    uint32_t has_output; /* ... and 1: one more, the output */
+    uint64_t blob_bytes[INPUT_BLOBS_MAX];
+    uint64_t
+        output_max; /* bytes of the output file, when there is one; of an open-ended kind: of any result, at most */
     struct args args;
     char        refs[MSG_REFS_BYTES];
 };
@@ -60,6 +63,8 @@ struct frame_done {
     uint32_t     type; /* FRAME_DONE */
     uint32_t     err;  /* enum err; why.err the same */
     uint64_t     output_len;
+    uint32_t     is_file;                  /* of an open-ended kind: the result is in the output file, not in the map */
+    char         media[RESULT_TYPE_BYTES]; /* of an open-ended kind: its content type, "": the kind's own */
     char         sum[CHECKSUM_BYTES];
     char         verified[VERIFIED_BYTES];
     struct fault why;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -83,9 +84,9 @@ void goods_fetch(struct goods *g, struct blob_store *b, const char (*names)[BLOB
 
 /* ---- the result ----------------------------------------------------------------- */
 
-enum err goods_create(struct goods *g, struct blob_store *b, const char *name, uint64_t bytes, struct fault *why)
+enum err goods_create(struct goods *g, struct blob_store *b, const char *name, int64_t bytes, struct fault *why)
 {
-    enum err e = blob_create(b, name, (int64_t)bytes, 0, &g->writer, why);
+    enum err e = blob_create(b, name, bytes, 0, &g->writer, why);
 
     if (!e)
         snprintf(g->result, sizeof g->result, "%s", name);
@@ -93,6 +94,13 @@ enum err goods_create(struct goods *g, struct blob_store *b, const char *name, u
 }
 
 int goods_output(const struct goods *g) { return g->writer ? blob_writer_fd(g->writer) : -1; }
+
+int64_t goods_output_bytes(const struct goods *g)
+{
+    struct stat st;
+
+    return g->writer && fstat(blob_writer_fd(g->writer), &st) == 0 ? st.st_size : -1;
+}
 
 static void on_sealed(void *ctx, enum err e, const struct fault *why, const struct blob_info *info)
 {

@@ -38,12 +38,15 @@ typedef void goods_fn(void *ctx, enum err e, const struct fault *why);
 void goods_fetch(struct goods *g, struct blob_store *b, const char (*names)[BLOB_NAME_BYTES], int count, goods_fn *done,
                  void *ctx);
 
-/* Begins the result, of so many bytes. ERR_DISK_FULL, ERR_IO. */
-enum err goods_create(struct goods *g, struct blob_store *b, const char *name, uint64_t bytes,
+/* Begins the result, of so many bytes; -1: as many as come. ERR_DISK_FULL, ERR_IO. */
+enum err goods_create(struct goods *g, struct blob_store *b, const char *name, int64_t bytes,
                       struct fault *why) MUST_CHECK;
 
 /* Borrowed descriptor of the result, -1 when there is none. */
 int goods_output(const struct goods *g);
+
+/* Bytes that were written to it; -1 when there is none. */
+int64_t goods_output_bytes(const struct goods *g);
 
 /* Makes the result durable; sum: of its bytes, by who wrote them. ERR_DISK_FULL, ERR_IO, ERR_WRONG_STATE. */
 void goods_seal(struct goods *g, const char *sum, goods_fn *done, void *ctx);

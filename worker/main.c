@@ -6,17 +6,18 @@
 #include "worker/worker.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "kinds/command/list.h"
 #include "worker/cpus.h"
 
 #define TICK_MS 250      /* leases, limits, stalled steps: nothing here needs it finer */
@@ -86,24 +87,25 @@ void worker_stop(struct worker *w)
 
 /* ---- the kernel ------------------------------------------------------------------ */
 
-/* Trials take their time, and nothing else happens meanwhile: no slot has a job before its executor was ready. */
+/* Trials take their time, and nothing else happens meanwhile: no slot has a job of the main program before that was
+ * ready, and the leases of others last longer. */
 bool worker_see_kernel(struct worker *w, const char *name)
 {
-    if (w->has_kernel)
+    if (w->has_seen_kernel)
         return false;
-    w->has_kernel = true;
+    w->has_seen_kernel = true;
     if (!kernel_is_doubtful(name)) {
         log_event(LOG_INFO, "kernel", "name=\"%s\" reason=\"known to suit this CPU\"", name);
         return false;
     }
-    kernel_choose(w->child_config.path, name, kernel_class_of_cpu(), &w->kernel);
+    kernel_choose(w->programs.path[PROGRAM_exec], name, kernel_class_of_cpu(), &w->kernel);
     log_event(w->kernel.is_warning ? LOG_WARN : LOG_INFO, "kernel", "name=\"%s\" setting=%s reason=\"%s\"", name,
               w->kernel.setting, w->kernel.sentence);
     if (!w->kernel.setting[0])
         return false;
-    w->child_config.kernel = w->kernel.setting;
+    w->child_configs[PROGRAM_exec].variable = w->kernel.setting;
     for (int i = 0; i < w->slot_count; i++)
-        child_kill(&w->slots[i].child, KILL_RECYCLE);
+        child_kill(&w->slots[i].children[PROGRAM_exec], KILL_RECYCLE);
     return true;
 }
 
@@ -118,7 +120,8 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     for (int i = 0; i < w->slot_count; i++)
-        child_reap(&w->slots[i].child, mono_ms());
+        for (int program = 0; program < PROGRAM_COUNT; program++)
+            child_reap(&w->slots[i].children[program], mono_ms());
 }
 
 static void on_swept(void *ctx, enum err e, const char *const *names, size_t count)
@@ -196,48 +199,40 @@ static const struct store_events store_events = {.state = on_store};
 
 /* ---- the start -------------------------------------------------------------------- */
 
-/* Fills the worker's kinds from the setting: names with commas, "" for all. */
 static enum err choose_kinds(struct worker *w, struct fault *why)
 {
-    char *text = xstrdup(w->settings->kinds), *rest = text, *name;
-    bool  is_wanted[KIND_COUNT] = {false};
+    bool     is_wanted[KIND_COUNT] = {false};
+    enum err e;
 
-    while ((name = strsep(&rest, ","))) {
-        name += strspn(name, " ");
-        name[strcspn(name, " ")] = '\0';
-        int kind = kind_find(name);
-        if (kind < 0 && name[0]) {
-            fault_set(why, ERR_CONFIG, "MILLRACE_KINDS names '%.32s', and there is no such kind", name);
-            free(text);
-            return ERR_CONFIG;
-        }
-        if (kind >= 0)
-            is_wanted[kind] = true;
-    }
-    for (int i = 0; i < KIND_COUNT; i++) {
-        if (w->settings->kinds[0] && !is_wanted[i])
+    programs_find(w->settings, &w->programs);
+    e = programs_choose_kinds(w->settings, &w->programs, is_wanted, why);
+    for (int i = 0; i < KIND_COUNT && !e; i++) {
+        if (!is_wanted[i])
             continue;
         w->kinds[w->kind_count] = kinds[i];
         w->kind_names[w->kind_count] = kinds[i]->name;
         w->kind_ids[w->kind_count++] = (enum kind_id)i;
     }
-    free(text);
-    return w->kind_count ? ERR_OK : fault_set(why, ERR_CONFIG, "MILLRACE_KINDS names no kind");
+    return e;
 }
 
-/* The executor: as configured, else beside this program. */
-static const char *exec_path(const struct settings *settings, char beside[PATH_MAX])
+/* What commands there are; a mistake in their list is found now, not by a job. */
+static enum err read_commands(struct worker *w, struct fault *why)
 {
-    ssize_t len;
-    char   *slash;
+    const char *path = w->settings->commands_file;
+    enum err    e = ERR_OK;
 
-    if (settings->exec_path[0])
-        return settings->exec_path;
-    len = readlink("/proc/self/exe", beside, PATH_MAX - sizeof "millrace-exec");
-    beside[len > 0 ? len : 0] = '\0';
-    slash = strrchr(beside, '/');
-    strcpy(slash ? slash + 1 : beside, "millrace-exec");
-    return beside;
+    for (int i = 0; i < w->kind_count && !e && !w->commands; i++) {
+        if (w->kind_ids[i] != KIND_ID_command)
+            continue;
+        if (asprintf(&w->commands_variable, "MILLRACE_COMMANDS_FILE=%s", path) < 0)
+            abort();
+        prctl(PR_SET_DUMPABLE, 0); /* a program of this user may not read our environment, with its passwords */
+        e = commands_read(path, &w->commands, why);
+        if (!e)
+            e = commands_check_programs(w->commands, why);
+    }
+    return e;
 }
 
 /* Who this worker is, for owners of leases and for people. */
@@ -254,21 +249,40 @@ static void name_worker(struct worker *w)
     snprintf(w->id, sizeof w->id, "%s-%d-%" PRId64, w->host, (int)getpid(), now);
 }
 
-static enum err open_slots(struct worker *w, const char *path, struct fault *why)
+/* The executors of one slot, those of programs that our kinds need. */
+static enum err open_children(struct slot *s, struct fault *why)
+{
+    struct worker *w = s->worker;
+    enum err       e = ERR_OK;
+
+    for (int i = 0; i < w->kind_count && !e; i++) {
+        struct child *c = slot_child(s, i);
+
+        if (!c->config)
+            e = child_open(c, &w->child_configs[kind_programs[w->kind_ids[i]]], &attempt_child_events, s, why);
+    }
+    return e;
+}
+
+/* The main program starts at once, the others when a message needs them. */
+static enum err open_slots(struct worker *w, struct fault *why)
 {
     const struct settings *settings = w->settings;
     int                    cpus = cpus_usable("");
 
     w->slot_count = w->is_once ? 1 : settings->slots > 0 ? (int)settings->slots : cpus;
-    w->child_config = (struct child_config){
-        .loop = w->loop,
-        .path = path,
-        .kernel = "",
-        .threads = cpus > w->slot_count ? cpus / w->slot_count : 1,
-        .inline_max = (uint64_t)settings->inline_max,
-        .memory_max = (uint64_t)settings->memory_max,
-        .recycle_jobs = settings->recycle_jobs,
-    };
+    for (int i = 0; i < PROGRAM_COUNT; i++)
+        w->child_configs[i] = (struct child_config){
+            .loop = w->loop,
+            .path = w->programs.path[i],
+            .variable = i == PROGRAM_command && w->commands_variable ? w->commands_variable : "",
+            .has_kernel = i == PROGRAM_exec,
+            .threads = cpus > w->slot_count ? cpus / w->slot_count : 1,
+            .inline_max = (uint64_t)settings->inline_max,
+            .memory_max = (uint64_t)settings->memory_max,
+            .recycle_jobs = settings->recycle_jobs,
+            .rest_ms = settings->rest_s * 1000,
+        };
     w->slots = xcalloc((size_t)w->slot_count, sizeof *w->slots);
     w->channels = xcalloc((size_t)w->slot_count, sizeof *w->channels);
     consumers_open(w);
@@ -277,11 +291,12 @@ static enum err open_slots(struct worker *w, const char *path, struct fault *why
         s->worker = w;
         s->index = i;
         snprintf(s->owner, sizeof s->owner, "%s-%d", w->id, i);
-        if (child_open(&s->child, &w->child_config, &attempt_child_events, s, why))
+        if (open_children(s, why))
             return why->err;
     }
     for (int i = 0; i < w->slot_count; i++)
-        child_start(&w->slots[i].child, mono_ms());
+        if (w->slots[i].children[PROGRAM_exec].config)
+            (void)child_start(&w->slots[i].children[PROGRAM_exec], mono_ms()); /* a failure is tried again */
     return ERR_OK;
 }
 
@@ -364,11 +379,13 @@ static void start_signals_and_tick(struct worker *w)
 }
 
 /* The executors start first: they need longest, and do it while we connect. */
-static enum err start(struct worker *w, const char *path, struct fault *why)
+static enum err start(struct worker *w, struct fault *why)
 {
     enum err e;
 
     e = choose_kinds(w, why);
+    if (!e)
+        e = read_commands(w, why);
     if (e)
         return e;
     name_worker(w);
@@ -376,7 +393,7 @@ static enum err start(struct worker *w, const char *path, struct fault *why)
         return fault_set(why, ERR_IO, "no random numbers");
     beat_open(w);
     start_signals_and_tick(w);
-    e = open_slots(w, path, why);
+    e = open_slots(w, why);
     if (e)
         return e;
     e = open_blobs(w, why);
@@ -403,8 +420,9 @@ static void stop(struct worker *w)
     store_close(w->store);
     for (int i = 0; w->slots && i < w->slot_count; i++) {
         struct slot *s = &w->slots[i];
-        if (s->child.config)
-            child_close(&s->child);
+        for (int program = 0; program < PROGRAM_COUNT; program++)
+            if (s->children[program].config)
+                child_close(&s->children[program]);
         goods_drop(&s->goods);
         order_free(&s->order);
         delivery_free(s->delivery);
@@ -417,6 +435,8 @@ static void stop(struct worker *w)
     uv_loop_close(w->loop);
     free(w->slots);
     free(w->channels);
+    commands_free(w->commands);
+    free(w->commands_variable);
 }
 
 int main(int argc, char **argv)
@@ -426,7 +446,6 @@ int main(int argc, char **argv)
     struct settings          settings;
     struct worker            w = {.loop = &loop, .settings = &settings};
     struct fault             why = {0};
-    char                     beside[PATH_MAX];
     unsigned                 found = 0;
     int                      status;
 
@@ -442,12 +461,12 @@ int main(int argc, char **argv)
     config_log(&settings, PROGRAM_WORKER);
     w.is_once = found & 1;
     uv_loop_init(&loop);
-    if (start(&w, exec_path(&settings, beside), &why)) {
+    if (start(&w, &why)) {
         log_event(LOG_ERROR, "worker-cannot-start", "reason=\"%s\"", why.detail);
         status = 2;
     } else {
         log_event(LOG_INFO, "worker-started", "id=%s slots=%d threads=%d kinds=%d", w.id, w.slot_count,
-                  w.child_config.threads, w.kind_count);
+                  w.child_configs[PROGRAM_exec].threads, w.kind_count);
         uv_run(&loop, UV_RUN_DEFAULT);
         status = 0;
     }

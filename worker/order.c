@@ -93,13 +93,14 @@ static void cut(const struct share *share, const struct kind_spec *kind, const s
     buf_append(&out->layout, "", 1);
 }
 
-enum err order_read(const struct settings *settings, const struct share *share, const struct kind_spec *kind,
-                    const struct delivery *d, struct order *out, struct fault *why)
+enum err order_read(const struct settings *settings, const struct commands *commands, const struct share *share,
+                    const struct kind_spec *kind, const struct delivery *d, struct order *out, struct fault *why)
 {
     const struct limits limits = {.inline_max = (size_t)settings->inline_max,
                                   .side_max = settings->side_max,
                                   .result_max = (uint64_t)settings->result_max,
-                                  .has_blobs = has_blobs(settings)};
+                                  .has_blobs = has_blobs(settings),
+                                  .commands = commands};
     const struct input  in = {d->msg->body, d->msg->body_len, d->msg->refs};
     bool                is_member = d->msg->parent[0] != '\0';
     enum err            e;
@@ -125,7 +126,9 @@ enum err order_read(const struct settings *settings, const struct share *share, 
     if (e)
         return e;
     out->limit_s = limit_s_of(settings, kind, &out->args);
-    out->is_blob = is_member || out->result_max > frame_output_max(limits.inline_max);
+    if (kind->is_open_ended && out->result_max > limits.result_max)
+        out->result_max = limits.result_max;
+    out->is_blob = !kind->is_open_ended && (is_member || out->result_max > frame_output_max(limits.inline_max));
     cut(share, kind, d, &in, out);
     return out->is_blob || out->member_count > 1 ? refuse_blobs(settings, why) : ERR_OK;
 }

@@ -15,8 +15,8 @@
 
 struct order {
     struct args args;           /* complete; those that fix the cut too, when there are members */
-    uint64_t    result_max;     /* upper bound of the result's bytes; of a blob: its size */
-    bool        is_blob;        /* the result goes into a blob */
+    uint64_t    result_max;     /* upper bound of the result's bytes; of a blob: its size, unless it is open-ended */
+    bool        is_blob;        /* the result goes into a blob; of an open-ended kind its executor says that */
     int64_t     limit_s;        /* the attempt's time limit */
     bool        is_undecodable; /* refused as a message, not as a job: a copy belongs into the dead queue */
     int         blob_count;     /* of the input */
@@ -26,10 +26,11 @@ struct order {
     struct buf  layout;       /* owned: how their results make one; text with its NUL */
 };
 
-/* Reads a delivery from the queue of this kind. Refuses with an error that ends an attempt, and why; then only
- * is_undecodable of out is set. order_free releases what is inside, in either case. */
-enum err order_read(const struct settings *settings, const struct share *share, const struct kind_spec *kind,
-                    const struct delivery *d, struct order *out, struct fault *why) MUST_CHECK;
+/* Reads a delivery from the queue of this kind. commands: NULL without. Refuses with an error that ends an attempt, and
+ * why; then only is_undecodable of out is set. order_free releases what is inside, in either case. */
+enum err order_read(const struct settings *settings, const struct commands *commands, const struct share *share,
+                    const struct kind_spec *kind, const struct delivery *d, struct order *out,
+                    struct fault *why) MUST_CHECK;
 
 /* The params of the message from now on, and those of its members ("@MEMBER@" where the number goes). Appended,
  * with a NUL. */

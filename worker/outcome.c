@@ -23,6 +23,7 @@ static const struct {
     [KILL_TIMEOUT] = {false, ERR_TIMEOUT, NULL},
     [KILL_JOB] = {false, ERR_EXECUTOR, "the executor was stopped because the attempt was over"},
     [KILL_RECYCLE] = {false, ERR_EXECUTOR, "the executor was replaced"},
+    [KILL_REST] = {false, ERR_EXECUTOR, "the executor was not needed"},
     [KILL_SILENT] = {true, ERR_EXECUTOR, "the executor did not become ready"},
     [KILL_GARBLED] = {true, ERR_EXECUTOR, "the executor sent an answer that makes no sense"},
     [KILL_END] = {false, ERR_EXECUTOR, "the worker ended"},
@@ -77,22 +78,58 @@ static bool is_object_or_empty(const char verified[VERIFIED_BYTES])
     return len == 0 || is_object;
 }
 
-static enum err judge_result(const struct frame_done *done, uint64_t result_max, bool is_file, struct fault *why)
+/* A media type: it goes into the record, and from there into a header. */
+static bool is_media_or_empty(const char media[RESULT_TYPE_BYTES])
 {
-    if (done->output_len > result_max || (is_file && done->output_len < result_max))
-        return fault_set(why, ERR_INTERNAL, "the result has %" PRIu64 " bytes where %s%" PRIu64 " can be",
-                         done->output_len, is_file ? "just " : "at most ", result_max);
-    if (is_file && !is_checksum(done->sum))
+    size_t      len = strnlen(media, RESULT_TYPE_BYTES);
+    const char *slash = memchr(media, '/', len);
+
+    if (len == 0)
+        return true;
+    for (size_t i = 0; i < len; i++)
+        if (media[i] < ' ' || media[i] > '~')
+            return false;
+    return len < RESULT_TYPE_BYTES && slash && slash > media && slash < media + len - 1;
+}
+
+static enum err judge_file(const struct frame_done *done, const struct result_bounds *bounds, struct fault *why)
+{
+    if (bounds->file_bytes < 0)
+        return fault_set(why, ERR_INTERNAL, "the executor speaks of a file that it was not given");
+    if (done->output_len > bounds->file_max || (!bounds->is_open_ended && done->output_len < bounds->file_max))
+        return fault_set(why, ERR_INTERNAL, "the result has %" PRIu64 " bytes where %s %" PRIu64 " can be",
+                         done->output_len, bounds->is_open_ended ? "at most" : "just", bounds->file_max);
+    if (done->output_len != (uint64_t)bounds->file_bytes)
+        return fault_set(why, ERR_INTERNAL, "the result has %" PRIu64 " bytes, and its file %" PRId64, done->output_len,
+                         bounds->file_bytes);
+    if (!is_checksum(done->sum))
         return fault_set(why, ERR_INTERNAL, "the executor wrote a result without its checksum");
+    return ERR_OK;
+}
+
+static enum err judge_result(const struct frame_done *done, const struct result_bounds *bounds, struct fault *why)
+{
+    bool     is_file = bounds->is_open_ended ? done->is_file == 1 : bounds->file_bytes >= 0;
+    enum err e = is_file ? judge_file(done, bounds, why) : ERR_OK;
+
+    if (e)
+        return e;
+    if (!is_file && done->output_len > bounds->room_max)
+        return fault_set(why, ERR_INTERNAL, "the result has %" PRIu64 " bytes where at most %" PRIu64 " can be",
+                         done->output_len, bounds->room_max);
+    if (done->is_file > 1 || (!bounds->is_open_ended && (done->is_file || done->media[0])))
+        return fault_set(why, ERR_INTERNAL, "the executor says where its result is, and that makes no sense");
+    if (!is_media_or_empty(done->media))
+        return fault_set(why, ERR_INTERNAL, "the executor says of which type its result is, but names no media type");
     if (!is_object_or_empty(done->verified))
         return fault_set(why, ERR_INTERNAL, "the executor says how it checked its result, but not in JSON");
     return ERR_OK;
 }
 
-enum err outcome_of_done(const struct frame_done *done, uint64_t result_max, bool is_file, struct fault *why)
+enum err outcome_of_done(const struct frame_done *done, const struct result_bounds *bounds, struct fault *why)
 {
     if (done->err == ERR_OK)
-        return judge_result(done, result_max, is_file, why);
+        return judge_result(done, bounds, why);
     if (done->err >= ERR_COUNT || err_class((enum err)done->err) == ERR_CLASS_NONE)
         return fault_set(why, ERR_INTERNAL, "the executor answered with error %" PRIu32 ", which ends no attempt",
                          done->err);

@@ -19,6 +19,7 @@ enum kill_reason {
     KILL_TIMEOUT, /* the attempt's time limit */
     KILL_JOB,     /* the job was cancelled, taken over or handed back */
     KILL_RECYCLE, /* old or grown */
+    KILL_REST,    /* nobody needed it for a while */
     KILL_SILENT,  /* did not become ready */
     KILL_GARBLED, /* sent what no executor sends */
     KILL_END,     /* the worker ends */
@@ -32,11 +33,18 @@ bool outcome_is_abnormal(enum kill_reason reason);
  * status: of waitpid. limit_s: the attempt's time limit. */
 void outcome_of_end(int status, enum kill_reason reason, int64_t limit_s, struct fault *why);
 
-/* Judges an answer, trusting nothing in it: ERR_OK when output_len bytes are
- * the result, and sum (of a file's bytes) and verified (JSON or "") may be used;
- * else why. result_max: upper bound by the kind and the room; is_file: the result
- * is a file of just so many bytes. */
-enum err outcome_of_done(const struct frame_done *done, uint64_t result_max, bool is_file,
+/* What a result may be. */
+struct result_bounds {
+    uint64_t room_max;      /* bytes in memory, by the kind and the room; 0 where only a file can be */
+    int64_t  file_bytes;    /* of the output file, as it is now; -1: there is none */
+    uint64_t file_max;      /* bytes of it by the kind */
+    bool     is_open_ended; /* the answer says whether it is in memory or in the file, and of which type; else it is in
+                             * the file if there is one, and just file_max long */
+};
+
+/* Judges an answer, trusting nothing in it: ERR_OK when output_len bytes are the result, and is_file, sum (of a file's
+ * bytes), media (printable, or "") and verified (JSON, or "") may be used; else why. */
+enum err outcome_of_done(const struct frame_done *done, const struct result_bounds *bounds,
                          struct fault *why) MUST_CHECK;
 
 /* The delay rung after a failure of this class; errors: transient ones before

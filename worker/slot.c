@@ -148,14 +148,21 @@ static enum step enter_free(struct slot *s)
     return STEP_FREE;
 }
 
+/* The job is claimed when its executor is ready, which may have to be started first. */
 static enum step enter_await(struct slot *s)
 {
+    struct child *c = slot_child(s, s->delivery->kind);
+
     if (!s->is_ackable)
         return STEP_FREE; /* the broker delivers it to somebody anyway */
-    if (s->worker->phase != PHASE_SERVING || child_is_held_back(&s->child, mono_ms()))
+    if (s->worker->phase != PHASE_SERVING || child_is_held_back(c, mono_ms()))
         return STEP_RETURN;
+    if (!child_start(c, mono_ms())) {
+        consumers_suspend(s, c); /* before the message goes back, or it would come here again */
+        return STEP_RETURN;
+    }
     s->is_second = false;
-    return s->child.state == CHILD_READY ? STEP_CLAIM : STEP_AWAIT;
+    return c->state == CHILD_READY ? STEP_CLAIM : STEP_AWAIT;
 }
 
 /* From the properties alone: a body that kills us must have been counted before it is looked at. */
@@ -208,13 +215,15 @@ static enum step enter_split(struct slot *s)
 static enum step enter_finish(struct slot *s)
 {
     const struct kind_spec *kind = attempt_kind(s);
+    const struct child     *c = slot_child(s, s->delivery->kind);
+    bool                    is_blob = s->order.is_blob;
 
     s->is_asked = true;
     store_finish(s->worker->store, &s->lease,
-                 &(struct store_result){.bytes = s->order.is_blob ? NULL : child_output(&s->child),
-                                        .blob = s->goods.result,
+                 &(struct store_result){.bytes = is_blob ? NULL : child_output(c),
+                                        .blob = is_blob ? s->goods.result : "",
                                         .size = (int64_t)s->done.output_len,
-                                        .content_type = kind->result_type,
+                                        .content_type = s->done.media[0] ? s->done.media : kind->result_type,
                                         .verified = s->done.verified,
                                         .with_pull = kind->is_pulled},
                  on_answer, s);
@@ -277,7 +286,7 @@ static enum step enter_ack(struct slot *s)
 {
     if (s->is_dead)
         return STEP_BURY;
-    child_recycle(&s->child, mono_ms()); /* meanwhile the next message travels */
+    child_recycle(slot_child(s, s->delivery->kind), mono_ms()); /* meanwhile the next message travels */
     if (s->worker->is_once && s->claimed_ms)
         worker_stop(s->worker);
     consumers_after(s); /* first: behind the ack the next message comes at once */
@@ -328,6 +337,8 @@ void slot_go(struct slot *s, enum step step)
         next = steps[step].enter(s);
     } while (next != step);
 }
+
+struct child *slot_child(struct slot *s, int kind) { return &s->children[kind_programs[s->worker->kind_ids[kind]]]; }
 
 /* ---- what happens to it ------------------------------------------------------ */
 
@@ -410,10 +421,26 @@ void slot_queue_gone(struct slot *s)
         attempt_renew(s, mono_ms());
 }
 
+/* Executors that no message has needed for a while, nor may need at once, give their memory back. */
+static void tick_children(struct slot *s, int64_t now_ms)
+{
+    const struct child *needed = slot_child(s, s->delivery ? s->delivery->kind : s->channel->kind);
+
+    for (int program = 0; program < PROGRAM_COUNT; program++) {
+        struct child *c = &s->children[program];
+
+        if (!c->config)
+            continue;
+        child_tick(c, now_ms);
+        if (c != needed)
+            child_rest(c, now_ms);
+    }
+}
+
 void slot_tick(struct slot *s, int64_t now_ms)
 {
     if (s->worker->phase == PHASE_SERVING)
-        child_tick(&s->child, now_ms);
+        tick_children(s, now_ms);
     if (s->again_ms > 0 && now_ms >= s->again_ms && !s->is_asked)
         slot_go(s, steps[s->step].again);
     if (attempt_is_at_work(s))

@@ -2,7 +2,7 @@
 /* worker.h - what the parts of the supervisor share.
  *
  * A worker has slots; a slot runs one job at a time and drives one executor
- * (child.h). A channel is the broker's side of a slot: it brings at most one
+ * (child.h) for each program that its kinds need. A channel is the broker's side of a slot: it brings at most one
  * message. Slot and channel are apart, because a message may come back to
  * another channel than that of the slot which still runs its job: then the two
  * slots exchange their channels. All of it lives on one event loop.
@@ -10,7 +10,7 @@
  *   slot.c       the way of one message          consume.c  which channel consumes what
  *   attempt.c    from claim to settle            beat.c     numbers and the ready file
  *   successor.c  copies that replace messages    order.c    what a message asks for
- *                                                goods.c    the blobs of an attempt
+ *   programs.c   where the executors are         goods.c    the blobs of an attempt
  */
 #ifndef MILLRACE_WORKER_H
 #define MILLRACE_WORKER_H
@@ -27,6 +27,7 @@
 #include "worker/goods.h"
 #include "worker/kernel.h"
 #include "worker/order.h"
+#include "worker/programs.h"
 
 #define HOST_BYTES 128
 #define OWNER_BYTES (HOST_BYTES + 64)
@@ -78,7 +79,7 @@ struct slot {
     int               index;
     char              owner[OWNER_BYTES + 16];
     struct channel   *channel;
-    struct child      child;
+    struct child      children[PROGRAM_COUNT]; /* config NULL: of a program that no kind of ours needs */
     enum step         step;
     bool              is_asked;    /* an answer of the store or the broker is under way for this step */
     int64_t           again_ms;    /* > 0: the step is to be done again then (mono), or sooner when things come up */
@@ -120,8 +121,11 @@ struct worker {
     struct blob_store      *blobs; /* NULL: this worker was set up without */
     int64_t                 sweep_ms;
     struct share            share; /* what a member may take; all workers are taken to have as many slots as we do */
-    struct child_config     child_config;
-    bool                    has_kernel; /* it was seen which kernel the executors have */
+    struct programs         programs;
+    struct commands        *commands;          /* owned: of the kind command; NULL: it is not served */
+    char                   *commands_variable; /* owned: for the environment of who runs them */
+    struct child_config     child_configs[PROGRAM_COUNT];
+    bool                    has_seen_kernel; /* it was seen which kernel the executors have */
     struct kernel_choice    kernel;
     char                    host[HOST_BYTES];
     char                    id[OWNER_BYTES]; /* "host-pid-start" */
@@ -163,10 +167,12 @@ void worker_check_end(struct worker *w);
 /* ---- slot.c ---- */
 /* Enters a step and those it leads to. For attempt.c. */
 void slot_go(struct slot *s, enum step step);
-void slot_deliver(struct slot *s, struct delivery *taken);
-void slot_channel_lost(struct slot *s);
-void slot_queue_gone(struct slot *s);
-void slot_tick(struct slot *s, int64_t now_ms);
+/* The executor that computes this kind, of the worker's. */
+struct child *slot_child(struct slot *s, int kind);
+void          slot_deliver(struct slot *s, struct delivery *taken);
+void          slot_channel_lost(struct slot *s);
+void          slot_queue_gone(struct slot *s);
+void          slot_tick(struct slot *s, int64_t now_ms);
 /* The store or the publisher came up: what waited for it is done again. */
 void slot_wake(struct slot *s);
 /* Stops: unclaimed messages go back; is_forced: running jobs too. */
@@ -199,10 +205,11 @@ void successor_free_all(struct worker *w);
 
 /* ---- consume.c ---- */
 void consumers_open(struct worker *w);
-void consumers_slot(struct slot *s);    /* puts a consumer on a free slot's idle channel, if it may have one */
-void consumers_taken(struct slot *s);   /* its channel brought a message */
-void consumers_after(struct slot *s);   /* just before its ack: maybe another kind is next */
-void consumers_suspend(struct slot *s); /* no executor for now: no consumer */
+void consumers_slot(struct slot *s);  /* puts a consumer on a free slot's idle channel, if it may have one */
+void consumers_taken(struct slot *s); /* its channel brought a message */
+void consumers_after(struct slot *s); /* just before its ack: maybe another kind is next */
+/* No such executor for now: no consumer for what it computes. */
+void consumers_suspend(struct slot *s, const struct child *c);
 void consumers_stop(struct worker *w);
 void consumers_on_up(void *ctx, bool is_up);
 void consumers_on_ready(void *ctx, int channel);

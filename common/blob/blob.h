@@ -85,7 +85,8 @@ enum err blob_append(struct blob_writer *w, const void *bytes, size_t len, struc
 const char *blob_writer_name(const struct blob_writer *w);
 int64_t     blob_writer_size(const struct blob_writer *w); /* appended so far, head included */
 
-/* Borrowed descriptor, for an executor that writes all of the bytes itself (size was given to blob_create). */
+/* Borrowed descriptor, for an executor that writes all of the bytes itself, size of them if that was given to
+ * blob_create. Where it was not they take their part of the quota at the seal. */
 int blob_writer_fd(const struct blob_writer *w);
 
 typedef void blob_done_fn(void *ctx, enum err e, const struct fault *why, const struct blob_info *info);

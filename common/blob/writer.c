@@ -287,7 +287,7 @@ int         blob_writer_fd(const struct blob_writer *w) { return w->draft.fd; }
 void writers_tend(struct blob_store *b, bool is_due)
 {
     for (struct blob_writer *w = b->writers; w; w = w->next) {
-        bool is_lent = w->has_room && w->size == w->head; /* somebody may write through the descriptor */
+        bool is_lent = w->size == w->head; /* somebody may write through the descriptor */
 
         if (is_lent && !w->write_back)
             write_back_start(w, 0, 0);
@@ -392,6 +392,21 @@ static void seal_end(struct pool_job *job, bool is_closing, bool has_begun)
     free(s->head);
 }
 
+/* A file that grew through the descriptor takes its part of the quota now. */
+static void take_grown(struct blob_writer *w)
+{
+    struct stat st;
+
+    if (fstat(w->draft.fd, &st))
+        w->failed = io_fault(&w->why, errno, "the size", w->name);
+    else if (st.st_size > w->taken)
+        w->failed = quota_check(w->store, st.st_size - w->taken, &w->why);
+    if (w->failed || st.st_size <= w->taken)
+        return;
+    w->store->writing_bytes += st.st_size - w->taken;
+    w->taken = st.st_size;
+}
+
 static void seal_start(struct blob_writer *w) { pool_start_long(w->store, &w->seal->job, seal_run, seal_end); }
 
 void blob_seal(struct blob_writer *w, const void *head, const char *sum, const char *wanted_sha256, blob_done_fn *done,
@@ -402,6 +417,8 @@ void blob_seal(struct blob_writer *w, const void *head, const char *sum, const c
     assert(sum || !head == (w->head == 0));
     assert(!wanted_sha256 || w->head == 0);
     unlink_writer(w);
+    if (sum)
+        take_grown(w);
     s->writer = w;
     s->head = head ? xmemdup(head, (size_t)w->head) : NULL;
     s->is_given = sum != NULL;

@@ -1,10 +1,13 @@
 # Puts the Lua scripts into the program: cmake -DOUT=BASE -DLUA=FOLDER -DSCRIPTS=a,b -P embed.cmake
 # makes BASE.h (enum script) and BASE.c (texts and SHA-1 sums, as EVALSHA wants them).
 # Each text is the script's shebang line, lib.lua, rare.lua, group.lua, set.lua, the rest of the script; boot stands alone.
+# A script that uses none of the latter three goes without them: all scripts lie in the memory of Redis' Lua, whose
+# collector walks through it now and then, and every job pays for that.
 string(REPLACE "," ";" names "${SCRIPTS}")
-foreach(name IN ITEMS lib rare group set)
+file(READ ${LUA}/lib.lua lib)
+foreach(name IN ITEMS rare group set)
     file(READ ${LUA}/${name}.lua text)
-    string(APPEND prelude "${text}")
+    string(APPEND more "${text}")
 endforeach()
 set(enum "")
 set(rows "")
@@ -15,6 +18,10 @@ foreach(name IN LISTS names)
         math(EXPR end "${end} + 1")
         string(SUBSTRING "${text}" 0 ${end} shebang)
         string(SUBSTRING "${text}" ${end} -1 body)
+        set(prelude "${lib}")
+        if(body MATCHES "(rare|ties|sets|count_in|place|close|hold)\\(")
+            string(APPEND prelude "${more}")
+        endif()
         set(text "${shebang}${prelude}${body}")
     endif()
     string(SHA1 sha "${text}")

@@ -14,8 +14,7 @@
 #include <endian.h>
 #include <string.h>
 
-#include "common/filemap.h"
-#include "kinds/task.h"
+#include "kinds/raw.h"
 
 #define ARG_ITERATIONS 0
 #define ROUNDS_PER_PROGRESS 65536
@@ -39,11 +38,9 @@ static void compress(SHA512_CTX *state, const SHA512_CTX *fresh, struct block *b
 /* The one-shot form would read openssl.cnf: not from a jail. */
 static enum err digest_input(struct task *task, SHA512_CTX *state, unsigned char digest[SHA512_DIGEST_LENGTH])
 {
-    struct filemap map = {.bytes = task->input, .len = task->input_len};
-    enum err       e = ERR_OK;
+    struct filemap map;
+    enum err       e = raw_input(task, &map);
 
-    if (task->blob_count > 0)
-        e = filemap_open(task->blob_fds[0], 0, task->blob_bytes[0], &map, &task->why);
     if (e)
         return e;
     SHA512_Update(state, map.bytes, map.len);

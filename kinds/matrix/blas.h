@@ -11,7 +11,7 @@
 void blas_set_threads(int threads);
 
 /* C = A B, or C += A B with is_more. A, B: of one float type, such views as source.h calls direct; so is C, its
- * rows side by side. Sides of at most INT_MAX. Returns whether something may have overflowed. */
-bool blas_multiply(const struct view *a, const struct view *b, void *c, bool is_more, int threads);
+ * rows side by side. Sides of at most INT_MAX. */
+void blas_multiply(const struct view *a, const struct view *b, void *c, bool is_more);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "kinds/matrix/blas.h"
 #include "kinds/matrix/blocks.h"
+#include "kinds/matrix/deliver.h"
 #include "kinds/matrix/integer.h"
 #include "kinds/matrix/overflow.h"
 #include "kinds/matrix/result.h"
@@ -30,7 +31,6 @@ struct work {
     void           *buffer[2]; /* owned; NULL: used in place */
     void           *sums;      /* C as the library writes it */
     struct verify   verify;
-    bool            is_suspect; /* of an overflow */
 };
 
 static void *allocate(uint64_t bytes)
@@ -131,7 +131,7 @@ static struct view factor_view(struct work *w, int operand, uint64_t at, uint64_
 {
     struct region part = part_of(w, operand, at, block);
 
-    return w->buffer[operand] ? source_fill(&w->source[operand], &part, w->factor, w->buffer[operand])
+    return w->buffer[operand] ? source_fill(&w->source[operand], &part, w->factor, w->buffer[operand], w->task->crew)
                               : source_view(&w->source[operand], &part);
 }
 
@@ -152,7 +152,7 @@ static void take_block(struct work *w, uint64_t at, uint64_t block)
         verify_block(&w->verify, &factor[0], &factor[1]);
     }
     if (!w->is_wide)
-        w->is_suspect |= blas_multiply(&factor[0], &factor[1], w->sums, at > 0, w->task->threads);
+        blas_multiply(&factor[0], &factor[1], w->sums, at > 0);
 }
 
 static void take_blocks(struct work *w)
@@ -176,7 +176,21 @@ static enum err settle(struct work *w)
         return integer_multiply(&a, &b, &p->region, p->dtype, p->c, w->task->progress, &w->task->why);
     if (w->is_whole)
         return integer_narrow(w->sums, &p->region, p->dtype, p->c, &w->task->why);
-    return w->is_suspect ? overflow_refuse(&a, &b, p->dtype, &p->region, p->c, &w->task->why) : ERR_OK;
+    return ERR_OK;
+}
+
+/* The check looks at every number anyway: what it finds infinite, or wrong for that reason, has overflowed unless
+ * the operands say so. */
+static enum err hand_in(struct work *w)
+{
+    struct product *p = w->product;
+    struct view     a = whole_view(w, 0), b = whole_view(w, 1);
+    bool            is_infinite = false;
+    enum err        e = deliver(&w->verify, p->c, w->task, &is_infinite), overflow = ERR_OK;
+
+    if (is_infinite)
+        overflow = overflow_refuse(&a, &b, p->dtype, &p->region, p->c, &w->task->why);
+    return overflow ? overflow : e;
 }
 
 enum err product_compute(struct product *p, struct task *task)
@@ -192,6 +206,7 @@ enum err product_compute(struct product *p, struct task *task)
         e = allocate_all(&w);
     }
     if (!e) {
+        w.verify.crew = task->crew;
         blas_set_threads(task->threads);
         take_blocks(&w);
         e = settle(&w);
@@ -201,7 +216,7 @@ enum err product_compute(struct product *p, struct task *task)
         flip_product(p->c, p->region.rows * p->region.cols, p->dtype);
 #endif
     if (!e)
-        e = verify_end(&w.verify, p->c, task->verified, &task->why);
+        e = hand_in(&w);
     verify_close(&w.verify);
     for (int i = 0; i < 2; i++) {
         free(w.buffer[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* product.h - a region of C, computed within the task's memory and checked.
+/* product.h - a region of C, computed within the task's memory, checked, and written.
  *
  *   C grows by blocks of k; each is mapped, made or converted, multiplied, and used for the check while it is
- *   at hand:    sources -> blocks -> blas or integer -> verify
+ *   at hand:    sources -> blocks -> blas or integer -> verify -> result
  */
 #ifndef MILLRACE_PRODUCT_H
 #define MILLRACE_PRODUCT_H
@@ -19,8 +19,8 @@ struct product {
     void          *owned; /* C while it has no other place; NULL */
 };
 
-/* Computes p->c, whose operands, region, k and dtype are set; sets task->verified and tells progress.
- * ERR_MEMORY, ERR_OVERFLOW, ERR_UNVERIFIED, and what source.h has. */
+/* Computes p->c, whose operands, region, k and dtype are set, and makes it the task's result; tells progress.
+ * ERR_MEMORY, ERR_OVERFLOW, ERR_UNVERIFIED, and what source.h and result.h have. */
 enum err product_compute(struct product *p, struct task *task) MUST_CHECK;
 void     product_close(struct product *p);
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* result.c - pieces small enough that the checksum finds them in the cache when they are written. */
+/* result.c - the file is handed to the disk while it is written: what seals it finds little left to wait for. */
 #include "kinds/matrix/result.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "kinds/matrix/npy.h"
 
-#define PIECE_BYTES (512u << 10)
+#define WRITE_BACK_BYTES (8u << 20) /* handed to the disk at one time */
 
 uint64_t result_bytes(uint64_t rows, uint64_t cols, enum dtype dtype)
 {
@@ -41,36 +42,56 @@ static enum err write_piece(int fd, const char *bytes, size_t len, uint64_t at, 
     return ERR_OK;
 }
 
-static enum err write_file(struct task *task, const char *header, const char *numbers, uint64_t len)
+/* A wish: what goes wrong with the bytes is told by the sync of the seal. */
+static void hand_over(struct result *r)
 {
-    struct checksum *sum = checksum_new();
-    enum err         e = write_piece(task->output_fd, header, NPY_HEADER_BYTES, 0, &task->why);
+    if (r->written - r->handed_over < WRITE_BACK_BYTES)
+        return;
+    (void)sync_file_range(r->task->output_fd, (off_t)r->handed_over, (off_t)(r->written - r->handed_over),
+                          SYNC_FILE_RANGE_WRITE);
+    r->handed_over = r->written;
+}
 
-    checksum_add(sum, header, NPY_HEADER_BYTES);
-    for (uint64_t at = 0; at < len && !e; at += PIECE_BYTES) {
-        size_t piece = len - at < PIECE_BYTES ? (size_t)(len - at) : PIECE_BYTES;
+enum err result_write(struct result *r, const void *numbers, uint64_t len, struct fault *why)
+{
+    enum err e;
 
-        checksum_add(sum, numbers + at, piece);
-        e = write_piece(task->output_fd, numbers + at, piece, NPY_HEADER_BYTES + at, &task->why);
+    if (!r->sum)
+        return ERR_OK;
+    e = write_piece(r->task->output_fd, numbers, len, r->written, why);
+    if (!e) {
+        r->written += len;
+        hand_over(r);
     }
-    if (!e)
-        checksum_hex(sum, task->sum);
-    checksum_free(sum);
     return e;
 }
 
-enum err result_write(struct task *task, uint64_t rows, uint64_t cols, enum dtype dtype, const void *numbers)
+void result_sum(struct result *r, const void *numbers, uint64_t len)
 {
-    char     header[NPY_HEADER_BYTES];
-    enum err e = ERR_OK;
+    if (r->sum)
+        checksum_add(r->sum, numbers, len);
+}
 
+enum err result_begin(struct result *r, struct task *task, uint64_t rows, uint64_t cols, enum dtype dtype)
+{
+    char header[NPY_HEADER_BYTES];
+
+    *r = (struct result){.task = task, .len = result_bytes(rows, cols, dtype)};
     if (task->output) {
         npy_write_header(task->output, dtype, rows, cols);
-    } else {
-        npy_write_header(header, dtype, rows, cols);
-        e = write_file(task, header, numbers, rows * cols * dtype_bytes(dtype));
+        return ERR_OK;
     }
-    if (!e)
-        task->output_len = result_bytes(rows, cols, dtype);
-    return e;
+    r->sum = checksum_new();
+    npy_write_header(header, dtype, rows, cols);
+    result_sum(r, header, sizeof header);
+    return result_write(r, header, sizeof header, &task->why);
+}
+
+void result_end(struct result *r)
+{
+    if (r->sum)
+        checksum_hex(r->sum, r->task->sum);
+    checksum_free(r->sum);
+    r->sum = NULL;
+    r->task->output_len = r->len;
 }

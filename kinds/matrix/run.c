@@ -33,6 +33,8 @@ static enum err compute_tiny(struct product *p, struct task *task)
     const double        *x = a.numbers, *y = b.numbers;
     double              *c = p->c = result_place(task);
     struct verify        verify = {0};
+    struct verdict       verdict = {0};
+    struct result        result;
     enum err             e;
 
     for (uint64_t i = 0; i < r->rows; i++)
@@ -51,23 +53,26 @@ static enum err compute_tiny(struct product *p, struct task *task)
         e = verify_open(&verify, r, p->k, p->k, DTYPE_F8, &task->why);
     if (!e) {
         verify_block(&verify, &a, &b);
-        e = verify_end(&verify, c, task->verified, &task->why);
+        e = verify_rows(&verify, c, 0, r->rows, &verdict, &task->why);
     }
     verify_close(&verify);
+    if (!e) {
+        verdict_describe(&verdict, task->verified);
+        e = result_begin(&result, task, r->rows, r->cols, DTYPE_F8);
+        result_end(&result);
+    }
     return e;
 }
 
 static enum err compute(struct product *p, struct task *task)
 {
     uint64_t bytes = result_bytes(p->region.rows, p->region.cols, p->dtype);
-    enum err e;
 
     if (!p->region.rows || !p->region.cols)
         return fault_set(&task->why, ERR_PARAM, "the product has no such tile");
     if (bytes > task->output_max)
         return fault_set(&task->why, ERR_INTERNAL, "no room for the product of %llu bytes", (unsigned long long)bytes);
-    e = is_tiny(p, task) ? compute_tiny(p, task) : product_compute(p, task);
-    return e ? e : result_write(task, p->region.rows, p->region.cols, p->dtype, p->c);
+    return is_tiny(p, task) ? compute_tiny(p, task) : product_compute(p, task);
 }
 
 enum err matrix_run(struct task *task)

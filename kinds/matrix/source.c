@@ -4,8 +4,11 @@
 
 #include <limits.h>
 
+#include "kinds/crew.h"
 #include "kinds/matrix/philox.h"
 #include "kinds/matrix/wide.h"
+
+#define SHARED_FROM (1u << 16) /* numbers that are worth waking others for */
 
 /* Numbers between the first of the operand and that at row, col. */
 static uint64_t place_of(const struct operand *o, uint64_t row, uint64_t col)
@@ -93,37 +96,57 @@ static convert_fn *const converts[DTYPE_COUNT][DTYPE_COUNT] = {
     [DTYPE_I4] = {[DTYPE_F8] = convert_i4_f8},
 };
 
-static void convert(const struct view *from, enum dtype wanted, char *out)
+/* Lines of a block (rows; columns where it lies by columns) that go into the buffer. */
+struct filling {
+    const struct source *source;
+    const struct region *part;
+    struct view          filled; /* all of it */
+};
+
+static void convert(const struct filling *f, struct stretch lines)
 {
-    convert_fn *each = converts[from->dtype][wanted];
-    uint64_t    lines = from->is_fortran ? from->cols : from->rows, len = from->is_fortran ? from->rows : from->cols;
+    struct view stored = source_view(f->source, f->part);
+    convert_fn *each = converts[stored.dtype][f->filled.dtype];
+    uint64_t    len = f->filled.ld;
 
     assert(each);
-    for (uint64_t i = 0; i < lines; i++)
-        each((const char *)from->numbers + i * from->ld * dtype_bytes(from->dtype), out + i * len * dtype_bytes(wanted),
-             len);
+    for (uint64_t i = lines.from; i < lines.from + lines.count; i++)
+        each((const char *)stored.numbers + i * stored.ld * dtype_bytes(stored.dtype),
+             (char *)f->filled.numbers + i * len * dtype_bytes(f->filled.dtype), len);
 }
 
-static void generate(const struct source *s, const struct region *part, double *out)
+static void generate(const struct filling *f, struct stretch rows)
 {
-    for (uint64_t i = 0; i < part->rows; i++)
+    const struct source *s = f->source;
+    const struct region *part = f->part;
+
+    for (uint64_t i = rows.from; i < rows.from + rows.count; i++)
         philox_fill(s->operand->seed, (s->region.row + part->row + i) * s->operand->cols + s->region.col + part->col,
-                    out + i * part->cols, part->cols);
+                    (double *)f->filled.numbers + i * part->cols, part->cols);
 }
 
-struct view source_fill(const struct source *s, const struct region *part, enum dtype wanted, void *out)
+static void fill(void *ctx, int part, int parts)
 {
-    struct view filled = {.numbers = out, .dtype = wanted, .rows = part->rows, .cols = part->cols};
+    const struct filling *f = ctx;
+    uint64_t              lines = f->filled.is_fortran ? f->filled.cols : f->filled.rows;
 
-    if (s->numbers) {
-        struct view stored = source_view(s, part);
+    (f->source->numbers ? convert : generate)(f, crew_stretch(lines, part, parts));
+}
 
-        convert(&stored, wanted, out);
-        filled.is_fortran = stored.is_fortran;
-    } else {
-        assert(wanted == DTYPE_F8);
-        generate(s, part, out);
-    }
-    filled.ld = filled.is_fortran ? part->rows : part->cols;
-    return filled;
+struct view source_fill(const struct source *s, const struct region *part, enum dtype wanted, void *out,
+                        struct crew *crew)
+{
+    bool           is_fortran = s->numbers && s->operand->is_fortran;
+    struct filling f = {s,
+                        part,
+                        {.numbers = out,
+                         .dtype = wanted,
+                         .is_fortran = is_fortran,
+                         .rows = part->rows,
+                         .cols = part->cols,
+                         .ld = is_fortran ? part->rows : part->cols}};
+
+    assert(s->numbers || wanted == DTYPE_F8);
+    crew_run(part->rows * part->cols >= SHARED_FROM ? crew : NULL, fill, &f);
+    return f.filled;
 }

@@ -23,6 +23,8 @@ struct view {
     uint64_t    rows, cols, ld;
 };
 
+struct crew;
+
 struct source {
     const struct operand *operand; /* borrowed */
     struct region         region;  /* of the operand */
@@ -43,7 +45,8 @@ bool source_is_direct(const struct source *s, enum dtype wanted);
 struct view source_view(const struct source *s, const struct region *part);
 
 /* The same block as numbers of the type `wanted` (a float), in out: rows * cols of them, side by side, in the
- * order that the source has. Aligned for its type. */
-struct view source_fill(const struct source *s, const struct region *part, enum dtype wanted, void *out);
+ * order that the source has. Aligned for its type. The crew, if any, shares it out. */
+struct view source_fill(const struct source *s, const struct region *part, enum dtype wanted, void *out,
+                        struct crew *crew);
 
 #endif

@@ -11,10 +11,12 @@
 #include <time.h>
 
 #include "common/numtext.h"
+#include "kinds/crew.h"
 
 #define VECTORS (PROBES + 1)
-#define HEIGHT 256 /* rows of C that are compared at once */
-#define SAFETY 3   /* times (k + n + 2) u */
+#define SHARED_FROM (1u << 18) /* numbers of a block that are worth waking others for */
+#define HEIGHT 256             /* rows of C that are compared at once */
+#define SAFETY 3               /* times (k + n + 2) u */
 #define ROUNDOFF_F8 (DBL_EPSILON / 2)
 #define ROUNDOFF_F4 (FLT_EPSILON / 2)
 #define DEVIATIONS 10 /* Hoeffding */
@@ -100,44 +102,61 @@ static void weigh(const struct verify *v, double *sums, uint64_t count)
         sums[l] = sqrt(sums[l]) * factor;
 }
 
-void verify_block(struct verify *v, const struct view *a, const struct view *b)
+/* One pass over a block: its rows are divided, and so are the sums that they add to. */
+struct pass {
+    const struct verify *v;
+    const struct view   *block;
+    void *const *factors, *const *sums; /* vectors, as many as there are */
+    bool is_new;                        /* the sums: they begin at 0, and are weighed at the end */
+};
+
+static void pass_rows(void *ctx, int part, int parts)
 {
-    for (int p = 0; p < VECTORS; p++)
-        memset(v->b_r[p], 0, b->rows * sizeof(double));
+    const struct pass   *p = ctx;
+    const struct verify *v = p->v;
+    struct stretch       rows = crew_stretch(p->block->rows, part, parts);
+    struct view          some = *p->block;
+    void                *sums[VECTORS];
+
+    some.rows = rows.count;
+    some.numbers = (const char *)some.numbers + rows.from * (some.is_fortran ? 1 : some.ld) * dtype_bytes(some.dtype);
+    for (int i = 0; i < VECTORS; i++) {
+        sums[i] = (double *)p->sums[i] + rows.from;
+        if (p->is_new)
+            memset(sums[i], 0, rows.count * sizeof(double));
+    }
     if (is_whole(v->dtype)) {
-        probe_integers(b, (const uint64_t *[]){v->r[0], v->r[1]}, (uint64_t *[]){v->b_r[0], v->b_r[1]});
-        probe_integers(a, (const uint64_t *[]){v->b_r[0], v->b_r[1]}, (uint64_t *[]){v->a_b_r[0], v->a_b_r[1]});
+        probe_integers(&some, (const uint64_t *[]){p->factors[0], p->factors[1]}, (uint64_t *[]){sums[0], sums[1]});
         return;
     }
-    probe_floats(b, (const double *[]){v->r[0], v->r[1], v->r[2]}, (double *[]){v->b_r[0], v->b_r[1], v->b_r[2]});
-    weigh(v, v->b_r[PROBES], b->rows);
-    probe_floats(a, (const double *[]){v->b_r[0], v->b_r[1], v->b_r[2]},
-                 (double *[]){v->a_b_r[0], v->a_b_r[1], v->a_b_r[2]});
+    probe_floats(&some, (const double *[]){p->factors[0], p->factors[1], p->factors[2]},
+                 (double *[]){sums[0], sums[1], sums[2]});
+    if (p->is_new)
+        weigh(v, sums[PROBES], rows.count);
+}
+
+void verify_block(struct verify *v, const struct view *a, const struct view *b)
+{
+    struct crew *crew = (a->rows + b->cols) * b->rows >= SHARED_FROM ? v->crew : NULL;
+
+    crew_run(crew, pass_rows, &(struct pass){v, b, v->r, v->b_r, true});
+    crew_run(crew, pass_rows, &(struct pass){v, a, v->b_r, v->a_b_r, false});
 }
 
 /* ---- the comparison ------------------------------------------------------------------ */
 
-struct outcome {
-    double   bound;
-    uint64_t unchecked; /* rows */
-};
-
-static struct view rows_of(const struct verify *v, const void *c, uint64_t row, uint64_t rows)
+static struct view rows_of(const struct verify *v, const void *numbers, uint64_t rows)
 {
     uint64_t cols = v->region.cols;
 
-    return (struct view){.numbers = (const char *)c + row * cols * dtype_bytes(v->dtype),
-                         .dtype = v->dtype,
-                         .rows = rows,
-                         .cols = cols,
-                         .ld = cols};
+    return (struct view){.numbers = numbers, .dtype = v->dtype, .rows = rows, .cols = cols, .ld = cols};
 }
 
-static enum err compare_floats(const struct verify *v, const void *c, uint64_t row, uint64_t rows,
-                               struct outcome *outcome, struct fault *why)
+static enum err compare_floats(const struct verify *v, const void *numbers, uint64_t row, uint64_t rows,
+                               struct verdict *verdict, struct fault *why)
 {
     double       sums[VECTORS][HEIGHT];
-    struct view  view = rows_of(v, c, row, rows);
+    struct view  view = rows_of(v, numbers, rows);
     const double least = v->dtype == DTYPE_F8 ? DBL_TRUE_MIN : (double)FLT_TRUE_MIN;
     const double lost = 4 * ((double)v->k + 1) * ((double)v->region.cols + 1) * least; /* by underflow */
 
@@ -147,11 +166,12 @@ static enum err compare_floats(const struct verify *v, const void *c, uint64_t r
     for (uint64_t i = 0; i < rows; i++) {
         double bound = ROUNDOFF_F8 * ((double *)v->a_b_r[PROBES])[row + i] + lost;
 
+        verdict->is_infinite |= !isfinite(sums[0][i]) || !isfinite(sums[1][i]);
         if (!isfinite(bound)) {
-            outcome->unchecked++;
+            verdict->unchecked++;
             continue;
         }
-        outcome->bound = fmax(outcome->bound, bound);
+        verdict->bound = fmax(verdict->bound, bound);
         for (int p = 0; p < PROBES; p++) {
             double difference = fabs(sums[p][i] - ((double *)v->a_b_r[p])[row + i]);
 
@@ -164,10 +184,11 @@ static enum err compare_floats(const struct verify *v, const void *c, uint64_t r
     return ERR_OK;
 }
 
-static enum err compare_integers(const struct verify *v, const void *c, uint64_t row, uint64_t rows, struct fault *why)
+static enum err compare_integers(const struct verify *v, const void *numbers, uint64_t row, uint64_t rows,
+                                 struct fault *why)
 {
     uint64_t    sums[PROBES][HEIGHT] = {{0}};
-    struct view view = rows_of(v, c, row, rows);
+    struct view view = rows_of(v, numbers, rows);
 
     probe_integers(&view, (const uint64_t *[]){v->r[0], v->r[1]}, (uint64_t *[]){sums[0], sums[1]});
     for (uint64_t i = 0; i < rows; i++)
@@ -178,32 +199,39 @@ static enum err compare_integers(const struct verify *v, const void *c, uint64_t
     return ERR_OK;
 }
 
+enum err verify_rows(const struct verify *v, const void *numbers, uint64_t row, uint64_t rows, struct verdict *verdict,
+                     struct fault *why)
+{
+    const char *at = numbers;
+    size_t      line = v->region.cols * dtype_bytes(v->dtype);
+    enum err    e = ERR_OK;
+
+    for (uint64_t done = 0; done < rows && !e; done += HEIGHT) {
+        uint64_t some = rows - done < HEIGHT ? rows - done : HEIGHT;
+
+        e = is_whole(v->dtype) ? compare_integers(v, at + done * line, row + done, some, why)
+                               : compare_floats(v, at + done * line, row + done, some, verdict, why);
+    }
+    return e;
+}
+
+void verdict_add(struct verdict *v, const struct verdict *other)
+{
+    v->bound = fmax(v->bound, other->bound);
+    v->unchecked += other->unchecked;
+    v->is_infinite |= other->is_infinite;
+}
+
 /* The number is printed by hand: for a product of a few numbers, formatting would be most of the work. */
-static void describe(const struct outcome *outcome, char json[VERIFIED_BYTES])
+void verdict_describe(const struct verdict *v, char json[VERIFIED_BYTES])
 {
     static const char head[] = "{\"method\":\"freivalds\",\"probes\":2,\"bound\":";
     size_t            len = sizeof head - 1;
 
     static_assert(PROBES == 2 && sizeof head + NUMTEXT_BYTES + 40 < VERIFIED_BYTES, "it says so, and there is room");
     memcpy(json, head, len);
-    len += numtext_print(outcome->bound, json + len);
-    if (outcome->unchecked)
-        len += (size_t)snprintf(json + len, VERIFIED_BYTES - len, ",\"unchecked\":%" PRIu64, outcome->unchecked);
+    len += numtext_print(v->bound, json + len);
+    if (v->unchecked)
+        len += (size_t)snprintf(json + len, VERIFIED_BYTES - len, ",\"unchecked\":%" PRIu64, v->unchecked);
     memcpy(json + len, "}", 2);
-}
-
-enum err verify_end(const struct verify *v, const void *c, char json[VERIFIED_BYTES], struct fault *why)
-{
-    struct outcome outcome = {0};
-    enum err       e = ERR_OK;
-
-    for (uint64_t row = 0; row < v->region.rows && !e; row += HEIGHT) {
-        uint64_t rows = v->region.rows - row < HEIGHT ? v->region.rows - row : HEIGHT;
-
-        e = is_whole(v->dtype) ? compare_integers(v, c, row, rows, why)
-                               : compare_floats(v, c, row, rows, &outcome, why);
-    }
-    if (!e)
-        describe(&outcome, json);
-    return e;
 }

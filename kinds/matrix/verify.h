@@ -2,7 +2,8 @@
 /* verify.h - Freivalds' method: C r must be A (B r), for random vectors r. n^2 work proves n^3 work.
  * (R. Freivalds, "Probabilistic machines can use less running time", 1977.)
  *
- *   verify_open -> verify_block for each block of k, while it is at hand -> verify_end with C -> verify_close
+ *   verify_open -> verify_block for each block of k, while it is at hand -> verify_rows for each row of C, in any order
+ *   and by several threads -> verdict_describe -> verify_close
  *
  * Floats: r is of +1 and -1, and the equation holds up to rounding. With u the unit roundoff of float64, s =
  * |A| (|B| 1), and g(n) = n u / (1 - n u), the error of a sum of n products in any order is at most g(n) times the
@@ -38,6 +39,7 @@ struct verify {
     struct region region; /* of the product that is checked */
     uint64_t      k;
     enum dtype    dtype;             /* of C */
+    struct crew  *crew;              /* borrowed: shares out the blocks; NULL after verify_open: nobody does */
     void         *memory;            /* owned: the vectors below, of doubles, or of words for integers */
     void         *r[PROBES + 1];     /* cols; the last one holds ones, NULL for float32 */
     void         *b_r[PROBES + 1];   /* block: B r, and what weighs |A| in the bound */
@@ -52,9 +54,21 @@ enum err verify_open(struct verify *v, const struct region *region, uint64_t k, 
  * operands of different types as float64. */
 void verify_block(struct verify *v, const struct view *a, const struct view *b);
 
-/* After the last block: c row by row, of v->dtype. json: for the record. bound: of the absolute difference, the
- * largest of all rows; unchecked: how many rows were passed over, when there are any. ERR_UNVERIFIED. */
-enum err verify_end(const struct verify *v, const void *c, char json[VERIFIED_BYTES], struct fault *why) MUST_CHECK;
+/* What is known of some rows. */
+struct verdict {
+    double   bound;       /* of the absolute difference: the largest of the rows */
+    uint64_t unchecked;   /* rows that were passed over */
+    bool     is_infinite; /* perhaps: a row's sum is not finite. Where none is, no number of C is either */
+};
+
+/* After the last block: these rows of C, of v->dtype; numbers: the first of them. Adds to verdict. ERR_UNVERIFIED. */
+enum err verify_rows(const struct verify *v, const void *numbers, uint64_t row, uint64_t rows, struct verdict *verdict,
+                     struct fault *why) MUST_CHECK;
+
+void verdict_add(struct verdict *v, const struct verdict *other);
+
+/* For the record, of all rows: bound, and unchecked where there are any. */
+void verdict_describe(const struct verdict *v, char json[VERIFIED_BYTES]);
 
 void verify_close(struct verify *v); /* accepts {0} */
 

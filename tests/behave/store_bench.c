@@ -114,6 +114,14 @@ void on_answer(void *ctx, const struct store_reply *reply)
     seen->data_len = reply->data_len;
     if (reply->data)
         memcpy(seen->data, reply->data, reply->data_len < sizeof seen->data ? reply->data_len : sizeof seen->data);
+    if (reply->set)
+        seen->set = *reply->set;
+    seen->record_count = reply->record_count;
+    for (size_t i = 0; i < reply->record_count && i < 8; i++)
+        seen->records[i] = reply->records[i];
+    seen->position = reply->position;
+    snprintf(seen->last_id, sizeof seen->last_id, "%s", reply->last_id ? reply->last_id : "");
+    seen->has_more = reply->has_more;
     seen->item_count = reply->item_count;
     if (reply->item_count) {
         snprintf(seen->item_id, sizeof seen->item_id, "%s", reply->items[0].id);
@@ -149,13 +157,21 @@ static void on_ended(void *ctx, const char *id, const struct store_reply *reply)
     snprintf(b->ended, sizeof b->ended, "%s", id);
 }
 
+static void on_set(void *ctx, const char *id)
+{
+    struct bench *b = ctx;
+
+    snprintf(b->ended, sizeof b->ended, "%s", id);
+    b->sets++;
+}
+
 static void on_outbox(void *ctx) { ((struct bench *)ctx)->kicks++; }
 static void on_missed(void *ctx) { ((struct bench *)ctx)->missed++; }
 
 void bench_open(struct bench *b)
 {
     static const struct store_events events = {
-        .state = on_state, .ended = on_ended, .missed = on_missed, .outbox = on_outbox};
+        .state = on_state, .ended = on_ended, .set = on_set, .missed = on_missed, .outbox = on_outbox};
     struct store_config config = {b->url, 3600000, 15000, 3, 1, 1 << 20};
 
     if (!*b->url)
@@ -223,10 +239,13 @@ struct msg *new_msg(struct bench *b)
     return m;
 }
 
-struct msg *pending_msg(struct bench *b)
+struct msg *pending_msg(struct bench *b) { return member_msg(b, ""); }
+
+struct msg *member_msg(struct bench *b, const char *set)
 {
     struct msg *m = new_msg(b);
 
+    snprintf(m->group, sizeof m->group, "%s", set);
     store_create(b->store, m, on_answer, &b->seen);
     assert_int_equal(answer(b), STORE_OK);
     store_accept(b->store, m, on_answer, &b->seen);

@@ -20,6 +20,12 @@ struct seen { /* what the last answer said, copied */
     size_t            fence_count;
     char              data[4096];
     size_t            data_len, item_count;
+    struct store_set  set; /* its name is gone */
+    struct record     records[8];
+    size_t            record_count;
+    int64_t           position;
+    char              last_id[JOB_ID_BYTES];
+    bool              has_more;
     char              item_id[JOB_ID_BYTES];
     char              item_data[1024];
 };
@@ -32,7 +38,7 @@ struct bench {
     int           port;
     pid_t         server;
     const char   *password; /* NULL: none */
-    int           ups, downs, missed, kicks;
+    int           ups, downs, missed, kicks, sets;
     char          ended[JOB_ID_BYTES];
     char          told[64]; /* with that: the state and the result of its record, "" without one */
     struct seen   seen;
@@ -63,8 +69,9 @@ void on_answer(void *ctx, const struct store_reply *reply);
 /* The answer to the one call that is under way. */
 enum store_answer answer(struct bench *b);
 
-/* A message of the store's epoch, owned; the second is a pending job as well. */
+/* A message of the store's epoch, owned; the others are of pending jobs, the last in this set. */
 struct msg *new_msg(struct bench *b);
+struct msg *member_msg(struct bench *b, const char *set);
 struct msg *pending_msg(struct bench *b);
 
 /* Claims l->msg, which has to succeed. */

@@ -190,6 +190,19 @@ def test_a_body_that_is_too_large_is_refused_in_words_not_by_a_broken_pipe(clien
     assert time.monotonic() - start < 20
 
 
+def test_ls_lists_the_newest_first_by_kind_state_and_group(client, fleet):
+    group = fleet.call("POST", "/groups").json()["id"]
+    jobs = [client.out("submit", "spin", "seconds=0.01", f"group={group}") for _ in range(3)]
+    client.run("wait", *jobs)
+    lines = [line.split() for line in client.out("ls", "--group", group).splitlines()]
+    assert lines[0] == ["ID", "KIND", "STATE", "CREATED", "ERROR"]
+    assert [line[:3] for line in lines[1:]] == [[job, "spin", "completed"] for job in reversed(jobs)]
+    records = client.run("ls", "--json", "-k", "spin", "-s", "completed", "-l", 2).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in records] == jobs[:0:-1]
+    assert client.run("ls", "--json", "--group", group, "--state", "failed").stdout == ""
+    assert client.run("ls", "--state", "nonsense", status=REFUSED).stderr.startswith("millrace: 400 ")
+
+
 # ---- the fleet ----------------------------------------------------------------------
 
 

@@ -316,7 +316,7 @@ def test_ls_follows_the_pages_up_to_its_limit(gateway, client):
     assert gateway.calls[0].path == "/jobs?limit=3&state=failed&kind=spin&group=g%26h"
     assert gateway.calls[1].path == "/jobs?limit=1&state=failed&kind=spin&group=g%26h&after=c%20d"
     assert gateway.calls[0].client == gateway.calls[1].client  # on one connection
-    gateway.answers = [page(1, 2, next="x"), page()]
+    gateway.answers = [page(1, next="x"), page(next="y"), page(2)]  # an empty page is not the end
     assert len(client.run("ls", "--json").stdout.splitlines()) == 2
     gateway.answers = [page()]
     assert client.run("ls", "--json").stdout == ""

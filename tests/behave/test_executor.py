@@ -47,13 +47,15 @@ class Job(ctypes.Structure):
                 ("blob_count", ctypes.c_uint32), ("has_output", ctypes.c_uint32),
                 ("blob_bytes", ctypes.c_uint64 * BLOBS_MAX), ("output_max", ctypes.c_uint64),
                 ("real", ctypes.c_double * PARAMS_MAX), ("integer", ctypes.c_int64 * PARAMS_MAX),
+                ("text_len", ctypes.c_uint32), ("rest_len", ctypes.c_uint32),
+                ("text", ctypes.c_char * 1024), ("rest", ctypes.c_char * 1024),
                 ("refs", ctypes.c_char * 2048)]
 
 
 class Done(ctypes.Structure):
     _fields_ = [("type", ctypes.c_uint32), ("err", ctypes.c_uint32), ("output_len", ctypes.c_uint64),
-                ("sum", ctypes.c_char * 33), ("verified", ctypes.c_char * 128),
-                ("why_err", ctypes.c_uint32), ("detail", ctypes.c_char * 256)]
+                ("is_file", ctypes.c_uint32), ("media", ctypes.c_char * 128), ("sum", ctypes.c_char * 33), ("verified", ctypes.c_char * 128),
+                ("why_err", ctypes.c_uint32), ("detail", ctypes.c_char * 1280)]
 
 
 def round_up(size):
@@ -82,7 +84,7 @@ class Executor:
             ["/bin/bash", "-c", f'exec "$0" 3<&{theirs.fileno()}', EXECUTOR],
             pass_fds=[theirs.fileno()], env=environment, stderr=subprocess.PIPE)
         theirs.close()
-        frame = self.socket.recv(1024)
+        frame = self.socket.recv(4096)
         self.start_seconds = time.perf_counter() - started
         assert len(frame) == ctypes.sizeof(Ready), self.process.stderr.read()
         self.ready = ready = Ready.from_buffer_copy(frame)
@@ -94,8 +96,9 @@ class Executor:
         self.map[self.input_at:self.input_at + len(body)] = body
         job = Job(JOB, kind, len(body), len(blobs), output is not None)
         for i in range(PARAMS_MAX):
-            job.real[i] = values[i] if i < len(values) else math.nan
-            job.integer[i] = int(values[i]) if i < len(values) else 0
+            value = values[i] if i < len(values) else math.nan  # NAN: absent
+            job.real[i] = value
+            job.integer[i] = 0 if math.isnan(value) else int(value)
         for i, blob in enumerate(blobs):
             job.blob_bytes[i] = os.fstat(blob).st_size
         job.refs = json.dumps(refs).encode() if refs else b""
@@ -111,7 +114,7 @@ class Executor:
             resource.prlimit(self.process.pid, resource.RLIMIT_AS, (self.space + addresses, resource.RLIM_INFINITY))
 
     def receive_done(self):
-        frame = self.socket.recv(1024)
+        frame = self.socket.recv(4096)
         assert len(frame) == ctypes.sizeof(Done)
         done = Done.from_buffer_copy(frame)
         assert done.type == DONE
@@ -386,7 +389,7 @@ class TestJail:
         assert done.returncode == -signal.SIGSYS, done.stderr
 
     @pytest.mark.parametrize("attempt, status", [("nothing", 0), ("memory", 0), ("too-much-memory", 1),
-                                                 ("read-file", 0), ("write-file", 1), ("too-many-addresses", 1), ("turn-writable", 1), ("grow-shared", 1),
+                                                 ("read-file", 0), ("hand-over-file", 0), ("write-file", 1), ("too-many-addresses", 1), ("turn-writable", 1), ("grow-shared", 1),
                                                  ("other-descriptor", 1), ("abort", -signal.SIGABRT)])
     def test_lets_live_who_computes(self, attempt, status):
         done = subprocess.run([JAIL_PROBE, attempt], stderr=subprocess.PIPE)
@@ -395,7 +398,7 @@ class TestJail:
     def test_holds_with_all_threads_of_a_product(self, start):
         executor = start(threads=2)
         tasks = os.listdir(f"/proc/{executor.process.pid}/task")
-        assert len(tasks) == 2
+        assert len(tasks) == 3  # one of the matrix library, one of the crew
         for task in tasks:
             with open(f"/proc/{executor.process.pid}/task/{task}/status") as f:
                 assert "Seccomp:\t2" in f.read()

@@ -238,6 +238,35 @@ def test_a_cancel_reaches_a_member_that_runs(fleet):
     assert fleet.wait_end(after, deadline=15)["state"] == "completed"
 
 
+def test_a_client_goes_on_where_he_was_after_a_loss_of_everything(make_fleet, private_servers):
+    fleet = make_fleet(private_servers)
+    fleet.start_gateway()
+    worker = fleet.start_worker()
+    group = Group(fleet)
+    first = [group.hash(bytes([n])) for n in range(3)]
+    page = {"next": 0}
+    seen = []
+    while len(seen) < 3:
+        page = group.ends(after=page["next"], wait=20)
+        seen += [record["id"] for record in page["ends"]]
+    assert sorted(seen) == sorted(first)
+    worker.stop()
+    later = [group.hash(bytes([n])) for n in range(4)]
+    fleet.gateways[0].stop()  # and with it all that it would say again
+    fleet.gateways.clear()
+    private_servers.store().flushall()
+    fleet.start_gateway()
+    refused(fleet.call("GET", f"/groups/{group.id}"), 404, "not-found", "lost")
+    fleet.start_worker()
+    eventually(lambda: fleet.call("GET", f"/groups/{group.id}").status_code == 200)
+    found = set()
+    while len(found) < 4:
+        page = group.ends(after=page["next"], wait=20)
+        found |= {record["id"] for record in page["ends"]}
+    assert found == set(later) and group.view()["state"] == "ended"
+    assert group.view()["jobs"]["accepted"] == 4 and group.close()["state"] == "ended"
+
+
 # ---- what is refused ---------------------------------------------------------------------------
 
 def test_what_a_call_does_not_take_is_refused_by_name(gateway):

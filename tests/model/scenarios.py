@@ -16,6 +16,10 @@ Not shown by this model, and so not claimed by it:
 - `each publish carries the newest epoch`: its use lies in retention after a Redis loss, which LIMITS
   breaks anyway.
 - `accept says ok where an older epoch lost the record`: gone would be a needless 503, not a loss.
+- clients' groups: their scripts take no part in who may claim, settle or ack, but that a cancelled group cancels its
+  members at their claim, as a product that has ended does its tiles, which is modelled. Their books move in the script
+  that moves the member, under its guards, so that a history that counts twice would end a job twice. What they are
+  after losses and replays is in tests/behave/test_store_sets.py, where the books are audited behind each test.
 - Redis full, byte bounds, pull, dead queue, delivery limits, x-death: not in the model.
 """
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* jail_probe.c - enters the executor's jail and tries what argv[1] says.
+/* jail_probe.c - enters the executor's jail and tries what argv[1] says; with a
+ * second argument the jail of an executor that makes threads.
  *
  * Exit status 0: it was possible; 1: it failed, but the process lives; killed:
  * the filter said no. tests/behave/test_executor.py knows what each must get.
@@ -150,6 +151,8 @@ static bool try_read_file(void)
 /* The limit of file size lets nobody write until the parent raises it. */
 static bool try_write_file(void) { return pwrite(receive_file(), "x", 1, 0) == 1; }
 
+static bool try_hand_over_file(void) { return sync_file_range(receive_file(), 0, 4, SYNC_FILE_RANGE_WRITE) == 0; }
+
 static bool try_map_file_shared(void)
 {
     return mmap(NULL, 4, PROT_READ | PROT_WRITE, MAP_SHARED, receive_file(), 0) != MAP_FAILED;
@@ -209,6 +212,7 @@ static const struct attempt {
     {"too-many-addresses", try_too_many_addresses},
     {"read-file", try_read_file},
     {"write-file", try_write_file},
+    {"hand-over-file", try_hand_over_file},
     {"map-file-shared", try_map_file_shared},
 };
 
@@ -216,13 +220,15 @@ int main(int argc, char **argv)
 {
     struct fault why;
 
-    if (argc != 2 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair))
+    enum jail_threads threads = argc == 3 ? JAIL_MAKES_THREADS : JAIL_HAS_THREADS;
+
+    if (argc < 2 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair))
         return 2;
     shared = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED || !send_file())
         return 2;
     signal(SIGXFSZ, SIG_IGN); /* as jail_tie_to_parent does */
-    if (jail_enter(pair[0], MEMORY_MAX, &why)) {
+    if (jail_enter(pair[0], MEMORY_MAX, threads, &why)) {
         fprintf(stderr, "%s\n", why.detail);
         return 3;
     }

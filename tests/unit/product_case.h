@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "kinds/crew.h"
 #include "kinds/matrix/matrix.h"
 #include "kinds/matrix/npy.h"
 #include "kinds/matrix/philox.h"
@@ -206,6 +207,7 @@ static struct outcome compute(const struct run *r)
                            .output_max = result,
                            .memory_max = r->memory_max ? r->memory_max : 1 << 30,
                            .threads = r->threads ? r->threads : 1,
+                           .crew = crew_new(r->threads),
                            .progress = &progress};
 
     args_init(&args);
@@ -230,6 +232,7 @@ static struct outcome compute(const struct run *r)
     else
         task.output = o.file;
     o.err = matrix_run(&task);
+    crew_free(task.crew);
     o.progress = progress;
     memcpy(o.detail, task.why.detail, sizeof o.detail);
     memcpy(o.verified, task.verified, sizeof o.verified);

@@ -35,7 +35,7 @@ struct reading {
 
 static struct reading read_pieces(const struct question *q, size_t piece)
 {
-    const struct limits  limits = {q->inline_max, q->side_max, 0, 0, q->has_blobs};
+    const struct limits  limits = {.inline_max = q->inline_max, .side_max = q->side_max, .has_blobs = q->has_blobs};
     const struct intake *intake = &matrix_spec.intakes[q->intake];
     struct reading       got = {0};
     struct blobs_face    face = face_of(&got.face);

@@ -45,6 +45,35 @@ static void blob__quota_counts_what_is_there_and_what_is_coming(void **state)
     blob_abort(w);
 }
 
+static void blob__a_file_that_grew_through_its_descriptor_counts_at_the_seal(void **state)
+{
+    struct bench       *t = *state;
+    struct blob_writer *w;
+    struct answer       a;
+    char                bytes[600] = {0}, sum[CHECKSUM_BYTES];
+
+    close_store(t);
+    open_store(t, 1000);
+    sum_of(bytes, sizeof bytes, NULL, 0, sum);
+    w = create(t, UUID, -1, 0);
+    assert_int_equal(write(blob_writer_fd(w), bytes, sizeof bytes), sizeof bytes);
+    a = seal(t, w, NULL, sum, NULL);
+    assert_int_equal(a.e, ERR_OK);
+    assert_int_equal(a.info.size, 600);
+    assert_int_equal(blob_usage(t->store).bytes, 600);
+
+    w = create(t, UUID "-1", -1, 0);
+    assert_int_equal(write(blob_writer_fd(w), bytes, sizeof bytes), sizeof bytes);
+    a = seal(t, w, NULL, sum, NULL);
+    assert_int_equal(a.e, ERR_DISK_FULL);
+    assert_non_null(strstr(a.detail, "600 more bytes"));
+    w = create(t, UUID "-1", 400, 0); /* what it would have taken is free again */
+    blob_abort(w);
+    for (int i = 0; i < 10000 && files_in(t) > 2; i++)
+        uv_run(&t->loop, UV_RUN_NOWAIT);
+    assert_int_equal(files_in(t), 2); /* the first one and its sum */
+}
+
 static void blob__longer_than_a_file_may_be_is_no_room(void **state)
 {
     struct bench       *t = *state;
@@ -339,6 +368,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(blob__quota_counts_what_is_there_and_what_is_coming),
+        TEST(blob__a_file_that_grew_through_its_descriptor_counts_at_the_seal),
         TEST(blob__longer_than_a_file_may_be_is_no_room),
         TEST(blob__file_system_that_sets_no_room_aside_will_do),
         TEST(blob__full_disk_is_told_and_nothing_is_left),

@@ -3,7 +3,9 @@
 #include "tests/unit/check.h"
 #include "worker/consume_pick.h"
 
-#define VIEW(ready, waiting) (&(struct consume_view){3, (const int64_t[3])ready, (const int[3])waiting})
+static const bool none_out[3];
+
+#define VIEW(ready, waiting) (&(struct consume_view){3, (const int64_t[3])ready, (const int[3])waiting, none_out})
 #define OF(a, b, c)                                                                                                    \
     {                                                                                                                  \
         a, b, c                                                                                                        \
@@ -29,7 +31,7 @@ static void consume__idle_slots_spread_over_the_kinds(void **state)
 
     (void)state;
     for (int slot = 0; slot < 6; slot++) {
-        struct consume_view view = {3, (const int64_t[3]){-1, -1, -1}, waiting};
+        struct consume_view view = {3, (const int64_t[3]){-1, -1, -1}, waiting, none_out};
         waiting[consume_pick_first(&view, 0)]++;
     }
     for (int kind = 0; kind < 3; kind++)
@@ -86,6 +88,22 @@ static void consume__no_kind_starves(void **state)
         assert_int_equal(served[i], 10);
 }
 
+static void consume__a_kind_without_an_executor_is_left_out(void **state)
+{
+    static const bool   first_out[3] = {true}, all_out[3] = {true, true, true};
+    struct consume_view view = {3, (const int64_t[3]){5, 0, 0}, (const int[3]){0, 0, 0}, first_out};
+
+    (void)state;
+    assert_int_equal(consume_pick_first(&view, 0), 1);
+    assert_int_equal(consume_pick_idle(&view, 1, 0), 1);
+    assert_int_equal(consume_pick_idle(&(struct consume_view){3, view.ready, (const int[3]){0, 1, 1}, first_out}, 1,
+                                       CONSUME_SPREAD_MS),
+                     1);
+    assert_int_equal(consume_pick_after(&view, 1, CONSUME_TURN_MS), 1);
+    view.is_out = all_out;
+    assert_int_equal(consume_pick_first(&view, 0), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -98,6 +116,7 @@ int main(void)
         cmocka_unit_test(consume__a_kind_alone_keeps_its_slot),
         cmocka_unit_test(consume__a_kind_that_ran_dry_gives_way_at_once),
         cmocka_unit_test(consume__no_kind_starves),
+        cmocka_unit_test(consume__a_kind_without_an_executor_is_left_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

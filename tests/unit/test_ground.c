@@ -64,7 +64,7 @@ static void err__codes_go_both_ways(void **state)
 static void err__a_long_reason_is_cut_not_spilled(void **state)
 {
     struct fault why;
-    char         big[1000];
+    char         big[2000];
 
     (void)state;
     memset(big, 'x', sizeof big - 1);

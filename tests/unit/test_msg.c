@@ -15,6 +15,8 @@ static struct msg *sample(void)
     strcpy(m->kind, "hash");
     strcpy(m->content_type, "application/octet-stream");
     strcpy(m->idempotency, "a \"quoted\" key\\");
+    strcpy(m->group, "0193489c-bbbb-7aaa-8aaa-aaaaaaaaaaaa");
+    m->attempts_max = 7;
     m->epoch = 1763679000123456;
     m->attempt = 2;
     m->created_ms = 1763679000123;
@@ -41,6 +43,8 @@ static void msg__packed_form_survives_the_round_trip(void **state)
     assert_string_equal(back->idempotency, m->idempotency);
     assert_string_equal(back->params, m->params);
     assert_string_equal(back->traceparent, "");
+    assert_string_equal(back->group, m->group);
+    assert_int_equal(back->attempts_max, 7);
     assert_true(back->epoch == m->epoch && back->attempt == 2);
     assert_true(back->created_ms == m->created_ms && back->deadline_ms == m->deadline_ms);
     assert_int_equal(back->body_len, 5);

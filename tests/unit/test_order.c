@@ -35,7 +35,7 @@ static enum err read_order(const struct settings *s, const char *kind, const cha
     d.msg->refs = xstrdup(refs);
     strcpy(d.msg->parent, parent);
     d.msg->member = *parent ? 3 : 0;
-    e = order_read(s, &share, kinds[kind_find(kind)], &d, out, why);
+    e = order_read(s, NULL, &share, kinds[kind_find(kind)], &d, out, why);
     msg_free(d.msg);
     return e;
 }

@@ -70,6 +70,28 @@ static void product__with_two_threads(void **state)
     given_free(b);
 }
 
+/* Blocks so large that they are shared out, filled in each of the ways there are. */
+static void product__of_large_blocks_is_the_work_of_a_crew(void **state)
+{
+    struct given *operands[][2] = {
+        {given_new(401, 700, DTYPE_F8, false, OPERAND_RANDOM, 0),
+         given_new(700, 203, DTYPE_F4, true, OPERAND_BLOB, 128)},
+        {given_new(401, 700, DTYPE_I4, true, OPERAND_BLOB, 0), given_new(700, 203, DTYPE_I8, false, OPERAND_BLOB, 4)},
+        {given_new(401, 700, DTYPE_F4, false, OPERAND_BLOB, 1), given_new(700, 203, DTYPE_F4, true, OPERAND_BLOB, 0)},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof operands / sizeof *operands; i++) {
+#if !defined(__SANITIZE_THREAD__)
+        for (int threads = 2; threads <= 3; threads++)
+            expect_product(
+                &(struct run){.a = operands[i][0], .b = operands[i][1], .threads = threads, .to_file = true});
+#endif
+        given_free(operands[i][0]);
+        given_free(operands[i][1]);
+    }
+}
+
 /* ---- memory ------------------------------------------------------------------------ */
 
 static void product__in_little_memory_takes_many_blocks(void **state)
@@ -399,6 +421,7 @@ int main(void)
         cmocka_unit_test(product__of_random_operands_is_that_of_the_cells_by_definition),
         cmocka_unit_test(product__without_references_is_that_of_the_body),
         cmocka_unit_test(product__with_two_threads),
+        cmocka_unit_test(product__of_large_blocks_is_the_work_of_a_crew),
         cmocka_unit_test(product__in_little_memory_takes_many_blocks),
         cmocka_unit_test(blocks__stay_within_the_memory_and_are_no_smaller_than_needed),
         cmocka_unit_test(tiles__are_the_product_in_pieces),

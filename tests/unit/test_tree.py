@@ -2,6 +2,7 @@
 """The tree keeps its own rules: walls between folders, generated pages, file lengths."""
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -18,7 +19,7 @@ def test_every_include_stays_inside_its_walls():
     assert list(check_includes.faults()) == []
 
 
-@pytest.mark.parametrize("page", ["settings", "errors", "metrics"])
+@pytest.mark.parametrize("page", ["settings", "errors", "metrics", "image"])
 def test_a_page_that_is_a_table_is_what_the_table_says(page):
     printed = subprocess.run([BUILD / "print-docs", page], capture_output=True, text=True, check=True).stdout
     assert (ROOT / "docs" / f"{page}.md").read_text() == printed
@@ -33,11 +34,19 @@ def test_every_source_says_its_licence_and_its_purpose():
 
 
 def test_every_program_tells_its_version_and_its_use():
-    for program in ("millrace", "millrace-api", "millrace-worker", "millrace-exec"):
+    for program in ("millrace", "millrace-api", "millrace-worker", "millrace-exec", "millrace-exec-image",
+                    "millrace-exec-command"):
         version = subprocess.run([BUILD / program, "--version"], capture_output=True, text=True, check=True).stdout
         assert version.startswith(program + " ")
         usage = subprocess.run([BUILD / program, "--help"], capture_output=True, text=True, check=True).stdout
         assert program in usage
+
+
+def test_nothing_is_left_of_a_merge():
+    marks = re.compile("^(<{7} |={7}$|>{7} )", re.MULTILINE)
+    for path in (path for path in ROOT.rglob("*") if path.suffix in (".c", ".h", ".py", ".md", ".lua", ".txt")):
+        if "build" not in path.parts:
+            assert not marks.search(path.read_text()), path
 
 
 def test_run_is_thin():

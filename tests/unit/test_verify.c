@@ -65,7 +65,7 @@ static double draw_number(const struct trial *t, double scale)
 static void multiply(struct trial *t)
 {
     if (t->dtype == DTYPE_F8 || t->dtype == DTYPE_F4) {
-        blas_multiply(&t->view_a, &t->view_b, t->c, false, 1);
+        blas_multiply(&t->view_a, &t->view_b, t->c, false);
         return;
     }
     for (uint64_t i = 0; i < t->m; i++)
@@ -110,6 +110,7 @@ static enum err check(const struct trial *t, uint64_t block, char json[VERIFIED_
 {
     const struct region region = {100, t->m, 200, t->n};
     struct verify       v = {0};
+    struct verdict      verdict = {0};
     enum err            e = verify_open(&v, &region, t->k, block, t->dtype, why);
 
     assert_int_equal(e, ERR_OK);
@@ -121,7 +122,8 @@ static enum err check(const struct trial *t, uint64_t block, char json[VERIFIED_
         b.numbers = (const char *)t->b + (b.is_fortran ? at : at * b.ld) * dtype_bytes(t->dtype);
         verify_block(&v, &a, &b);
     }
-    e = verify_end(&v, t->c, json, why);
+    e = verify_rows(&v, t->c, 0, t->m, &verdict, why);
+    verdict_describe(&verdict, json);
     verify_close(&v);
     return e;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a stranger sees first: a fleet of its own, jobs of two kinds and of two sizes, checked results.
+"""What a stranger sees first: a fleet of its own, jobs of two kinds and of two sizes, checked results, and a folder of
+pictures turned into another one, by the fleet's own means and by somebody's script.
 
 The fleet is started as a user would start it, by `up`, on a temporary folder
 and a free port, and asked over HTTP alone. Every result is checked against
@@ -29,6 +30,8 @@ TILE = 200, 250
 WINDOW = (198, 202), (248, 252)  # rows and columns of C where four tiles meet
 BOUNDARY = "millrace-demo-boundary"
 DEADLINE_SECONDS = 30
+PICTURES = os.path.join(REPOSITORY, "build", "demo")  # stays, for a look at the report
+BROKEN = {"turned": 3, "processed": 1}  # of the pictures that tools/make_dataset.py makes, and of its herbs
 
 
 def run():
@@ -37,16 +40,28 @@ def run():
     try:
         print("Starting a private RabbitMQ, Redis, a gateway and two workers ...", flush=True)
         fleet = subprocess.Popen([sys.executable, os.path.dirname(__file__), "up", "--port", "0", "--data", data,
-                                  "--workers", "2"], stdout=subprocess.PIPE, text=True, start_new_session=True)
+                                  "--workers", "2"], stdout=subprocess.PIPE, text=True, start_new_session=True,
+                                 env={**os.environ, "MILLRACE_COMMANDS_FILE": _list_commands()})
         url = _ready_url(fleet)
         if url is None:
             return 1
-        return _show(Client(url))
+        return _show(Client(url), url)
     finally:
         if fleet:
             fleet.send_signal(signal.SIGTERM)
             fleet.communicate()
         shutil.rmtree(data, ignore_errors=True)
+
+
+def _list_commands():
+    """The example's list, with the script where it lies here."""
+    example = os.path.join(REPOSITORY, "examples", "process")
+    path = os.path.join(PICTURES, "commands.json")
+    shutil.rmtree(PICTURES, ignore_errors=True)
+    os.makedirs(PICTURES)
+    with open(os.path.join(example, "commands.json"), encoding="utf-8") as listed, open(path, "w", encoding="utf-8") as file:
+        file.write(listed.read().replace("/opt/process/", example + "/"))
+    return path
 
 
 def _ready_url(fleet):
@@ -57,8 +72,9 @@ def _ready_url(fleet):
     return None
 
 
-def _show(client):
+def _show(client, url):
     right = _multiply(client) & _multiply_in_tiles(client) & _hash(client, os.path.join(REPOSITORY, "run"))
+    right &= _map(url)
     jobs = client.call("GET", "/stats")["jobs"]
     print("\nGET /stats     " + ", ".join(f"{count} {name}" for name, count in jobs.items() if count))
     if not right:
@@ -68,7 +84,8 @@ def _show(client):
           "  ./run up                  a fleet that stays, on http://127.0.0.1:8080\n"
           "  curl -d '{\"A\":[[1,2]],\"B\":[[3],[4]]}' http://127.0.0.1:8080/matrix_multiplication\n"
           "  curl -F A=@A.npy -F B=@B.npy http://127.0.0.1:8080/matrix_multiplication\n"
-          "  curl 'http://127.0.0.1:8080/jobs/ID?wait=10'   then .../jobs/ID/result")
+          "  curl 'http://127.0.0.1:8080/jobs/ID?wait=10'   then .../jobs/ID/result\n"
+          "  build/release/millrace map --ops fit:800 YOUR-PICTURES/ OUTPUT/")
     return 0
 
 
@@ -135,6 +152,25 @@ def _hash(client, path):
     for _ in range(ITERATIONS):
         expected = hashlib.sha512(expected).digest()
     return pulled == [{"id": job["id"], "value": expected.hex()}]
+
+
+def _map(url):
+    """A folder through the fleet by the command line; what is broken in it fails by name, the rest does not."""
+    dataset = os.path.join(PICTURES, "plants")
+    subprocess.run([sys.executable, os.path.join(REPOSITORY, "tools", "make_dataset.py"), dataset], check=True)
+    return (_map_by(url, dataset, "turned", "--ops", "rotate:30,scale:0.5") &
+            _map_by(url, os.path.join(dataset, "herbs"), "processed", "--command", "process"))
+
+
+def _map_by(url, dataset, output, *options):
+    command = [os.path.join(REPOSITORY, "build", "release", "millrace"), "map", *options, dataset,
+               os.path.join(PICTURES, output)]
+    print("\n$ " + " ".join(os.path.relpath(word) if os.path.isabs(word) else word for word in command))
+    done = subprocess.run([*command, "--url", url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                          timeout=4 * DEADLINE_SECONDS)
+    for line in done.stdout.splitlines():
+        print("  " + line)
+    return done.returncode == 1 and f", {BROKEN[output]} failed" in done.stdout
 
 
 def _times(record):

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -148,6 +149,7 @@ static const int allowed[] = {
     /* blobs, by descriptors that came with a job; whatever is mapped of them is private */
     SCMP_SYS(pread64),
     SCMP_SYS(pwrite64),
+    SCMP_SYS(sync_file_range),
     /* memory (what is mapped anew: see add_rules) */
     SCMP_SYS(brk),
     SCMP_SYS(munmap),
@@ -180,7 +182,18 @@ static const int allowed[] = {
 static const int denied[] = {SCMP_SYS(ioctl), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek),
                              SCMP_SYS(prctl), SCMP_SYS(uname), SCMP_SYS(sysinfo),    SCMP_SYS(mbind)};
 
-static int add_rules(scmp_filter_ctx filter)
+/* Threads of this process, that is: with its memory, files and signals, and under its filter. clone3 hides its flags
+ * from a filter; without it the C library takes clone. */
+static int add_thread_rules(scmp_filter_ctx filter)
+{
+    static const scmp_datum_t thread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                                       CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+    int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_EQ, thread, 0));
+
+    return rc ? rc : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+}
+
+static int add_rules(scmp_filter_ctx filter, enum jail_threads threads)
 {
     /* memory, but none that can be executed, and none that RLIMIT_DATA does not count: shared, or a stack */
     static const struct scmp_arg_cmp no_code = {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
@@ -199,11 +212,13 @@ static int add_rules(scmp_filter_ctx filter)
     if (!rc)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+    if (!rc && threads == JAIL_MAKES_THREADS)
+        rc = add_thread_rules(filter);
     return rc;
 }
 
 /* The filter, over all threads. */
-static enum err lock(struct fault *why)
+static enum err lock(enum jail_threads threads, struct fault *why)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     int             rc = filter ? 0 : -ENOMEM;
@@ -213,14 +228,14 @@ static enum err lock(struct fault *why)
     if (!rc)
         rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree: fewer steps per call */
     if (!rc)
-        rc = add_rules(filter);
+        rc = add_rules(filter, threads);
     if (!rc)
         rc = seccomp_load(filter);
     seccomp_release(filter);
     return rc ? fault_set(why, ERR_IO, "seccomp: %s", strerror(-rc)) : ERR_OK;
 }
 
-enum err jail_enter(int fd, uint64_t memory_max, struct fault *why)
+enum err jail_enter(int fd, uint64_t memory_max, enum jail_threads threads, struct fault *why)
 {
     enum err e;
 
@@ -236,5 +251,5 @@ enum err jail_enter(int fd, uint64_t memory_max, struct fault *why)
         return ERR_OK;
     if (prctl(PR_SET_DUMPABLE, 0))
         return refuse(why, "PR_SET_DUMPABLE");
-    return lock(why);
+    return lock(threads, why);
 }

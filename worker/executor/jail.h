@@ -19,11 +19,14 @@
  * ERR_IO when the parent is gone already. */
 enum err jail_tie_to_parent(int fd, struct fault *why) MUST_CHECK;
 
-/* Locks the door. Every library must be loaded and every thread made: the
- * filter covers all of them. Closes all descriptors but standard error and fd
+/* Whether further threads may be made inside. They can do no more than the process, but it can make many of them. */
+enum jail_threads { JAIL_HAS_THREADS, JAIL_MAKES_THREADS };
+
+/* Locks the door. Every library must be loaded, and every thread made unless
+ * they are allowed: the filter covers all of them. Closes all descriptors but standard error and fd
  * (standard input and output lead to /dev/null). memory_max: bytes the process
  * may map beyond what it has by now, and it may write to no file; its parent can
  * raise both limits, RLIMIT_AS and RLIMIT_FSIZE, from outside. */
-enum err jail_enter(int fd, uint64_t memory_max, struct fault *why) MUST_CHECK;
+enum err jail_enter(int fd, uint64_t memory_max, enum jail_threads threads, struct fault *why) MUST_CHECK;
 
 #endif

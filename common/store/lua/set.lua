@@ -75,10 +75,11 @@ sets = function()
         return s[1] and (s[2] and 'closed' or 'open')
     end
 
-    -- Makes it; again is the same. Under this name, open.
+    -- Makes it, open, under this name; again is the same.
     function t.make(set, name, retention)
         call('HSETNX', 'set:' .. set, 'created', (clock()))
         call('HSET', 'set:' .. set, 'name', name)
+        call('HDEL', 'set:' .. set, 'remade')
         if is_empty(set) then
             let_go(set, false, retention)
         end

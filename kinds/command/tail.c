@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tail.c - see the header. */
+#include "kinds/command/tail.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+void tail_add(struct tail *t, const char *bytes, size_t len)
+{
+    if (len > TAIL_BYTES) {
+        bytes += len - TAIL_BYTES;
+        len = TAIL_BYTES;
+    }
+    if (t->len + len > sizeof t->bytes) {
+        memmove(t->bytes, t->bytes + t->len - TAIL_BYTES, TAIL_BYTES);
+        t->len = TAIL_BYTES;
+    }
+    memcpy(t->bytes + t->len, bytes, len);
+    t->len += len;
+}
+
+/* Bytes of the UTF-8 character at s, of len bytes that follow; 0: it is none. */
+static size_t character(const unsigned char *s, size_t len)
+{
+    size_t   more = *s < 0x80 ? 0 : *s >= 0xc2 && *s < 0xe0 ? 1 : *s >= 0xe0 && *s < 0xf0 ? 2 : 3;
+    unsigned second_min = *s == 0xe0 ? 0xa0 : *s == 0xf0 ? 0x90 : 0x80;
+    unsigned second_max = *s == 0xed ? 0x9f : *s == 0xf4 ? 0x8f : 0xbf;
+
+    if ((*s >= 0x80 && *s < 0xc2) || *s > 0xf4 || more >= len)
+        return 0;
+    for (size_t i = 1; i <= more; i++)
+        if (s[i] < (i == 1 ? second_min : 0x80) || s[i] > (i == 1 ? second_max : 0xbf))
+            return 0;
+    return more + 1;
+}
+
+static bool is_line_end(unsigned char c) { return c == '\n' || c == '\r'; }
+
+/* Writes it as one line; returns its length. */
+static size_t print_line(const struct tail *t, char out[3 * TAIL_BYTES])
+{
+    size_t               len = t->len < TAIL_BYTES ? t->len : TAIL_BYTES, at = 0, count;
+    const unsigned char *s = (const unsigned char *)t->bytes + t->len - len;
+    bool                 is_new_line = false;
+
+    for (; len; s += count, len -= count) {
+        count = character(s, len);
+        if (is_line_end(*s)) {
+            is_new_line = at > 0;
+            count = 1;
+            continue;
+        }
+        if (is_new_line) {
+            memcpy(out + at, " | ", 3);
+            at += 3;
+            is_new_line = false;
+        }
+        if (!count || (count == 1 && (*s < ' ' || *s == 0x7f))) {
+            out[at++] = *s == '\t' ? ' ' : '?';
+            count = 1;
+        } else {
+            memcpy(out + at, s, count);
+            at += count;
+        }
+    }
+    return at;
+}
+
+void tail_print(const struct tail *t, char out[TAIL_BYTES + 1])
+{
+    char   line[3 * TAIL_BYTES];
+    size_t len = print_line(t, line), from = len > TAIL_BYTES ? len - TAIL_BYTES : 0;
+
+    while (from < len && ((unsigned char)line[from] & 0xc0) == 0x80)
+        from++; /* not in the middle of a character */
+    memcpy(out, line + from, len - from);
+    out[len - from] = '\0';
+}
