@@ -18,6 +18,7 @@ struct longpolls; /* longpoll.c: requests that wait for the end of a job, or in 
 struct relay;     /* relay.c: outbox to broker */
 struct depths;    /* stats.c: queue lengths as the broker tells them */
 struct spill;     /* spill.c: what requests write into blobs */
+struct audits;    /* audit.c: who waits for one */
 struct sweep;     /* sweep.c: removes blobs that nobody needs */
 
 struct gateway {
@@ -35,6 +36,7 @@ struct gateway {
     struct longpolls  *longpolls;
     struct relay      *relay;
     struct depths     *depths;
+    struct audits     *audits;
     struct sweep      *sweep; /* NULL without blobs */
     struct spill      *spills;
     int                writers; /* of blobs, in all spills */
@@ -60,6 +62,8 @@ extern const struct handler group_close_handler, group_delete_handler;          
 extern const struct handler job_list_handler;                                                /* list.c */
 extern const struct handler result_handler;                                                  /* result.c */
 extern const struct handler pull_handler;                                                    /* pull.c */
+extern const struct handler dead_list_handler, dead_replay_handler;                          /* dead.c */
+extern const struct handler audit_handler;                                                   /* audit.c */
 extern const struct handler stats_handler, metrics_handler, healthz_handler, readyz_handler; /* stats.c */
 
 /* record_json.c: appends the record as clients see it. */
@@ -101,6 +105,10 @@ void longpolls_ended(struct longpolls *set, const char *id, const struct store_r
 struct relay *relay_new(struct gateway *gw);
 void          relay_stop(struct relay *r); /* no more rounds; accepts NULL */
 void          relay_kick(struct relay *r); /* there is something in the outbox, or the broker is back */
+
+/* audit.c */
+struct audits *audits_new(struct gateway *gw);
+void           audits_stop(struct audits *a); /* all who wait are answered, the store calls nobody back; accepts NULL */
 
 /* sweep.c */
 struct sweep *sweep_new(struct gateway *gw);

@@ -223,6 +223,7 @@ static enum err gateway_start(struct gateway *gw, struct fault *why)
     make_series(gw);
     gw->longpolls = longpolls_new(gw);
     gw->depths = depths_new(gw);
+    gw->audits = audits_new(gw);
     e = start_blobs(gw, why);
     if (!e)
         e = start_store_and_broker(gw, why);
@@ -247,6 +248,7 @@ static void gateway_stop(struct gateway *gw)
     sweep_stop(gw->sweep);
     spills_stop(gw);
     store_close(gw->store);     /* what it did not answer is answered as down */
+    audits_stop(gw->audits);
     blob_store_stop(gw->blobs); /* likewise; every request has its answer now */
     http_stop(gw->http);
     http_stop(gw->metrics_http);

@@ -4,22 +4,31 @@
 
 #include "cli/jobs.h"
 
+/* A job, a group, a counter of a kind, or a sum: what there is of it. */
 static void print_exception(const json_t *each)
 {
-    char *text = json_is_string(each) ? NULL : json_dumps(each, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
+    static const char *const names[] = {"id", "kind", "state"};
 
-    printf("  %s\n", text ? text : json_string_value(each));
-    free(text);
+    printf(" ");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (*text_of(each, names[i]))
+            printf(" %s", text_of(each, names[i]));
+    printf("%s: %s\n", json_is_true(json_object_get(each, "suspected")) ? " (suspected)" : "", text_of(each, "why"));
 }
 
 static void print_audit(const json_t *audit, bool is_ok)
 {
     const json_t *exceptions = json_object_get(audit, "exceptions"), *each;
+    long long     more = (long long)count_of(audit, "more"), count = (long long)json_array_size(exceptions) + more;
     size_t        i;
 
-    printf("%s: %lld accepted, %zu exception%s\n", is_ok ? "ok" : "not ok", (long long)count_of(audit, "accepted"),
-           json_array_size(exceptions), json_array_size(exceptions) == 1 ? "" : "s");
+    printf("%s: %lld accepted, %lld exception%s\n", is_ok ? "ok" : "not ok", (long long)count_of(audit, "accepted"),
+           count, count == 1 ? "" : "s");
     json_array_foreach(exceptions, i, each) print_exception(each);
+    if (more)
+        printf("  and %lld more\n", more);
+    json_array_foreach(json_object_get(audit, "unchecked"), i, each)
+        printf("not checked: %s\n", json_string_value(each));
 }
 
 static enum outcome run(struct cli *cli)
@@ -49,6 +58,7 @@ const struct verb verb_audit = {
     .text =
         "The gateway counts: accepted jobs are those pending, in progress, retrying, completed, failed and cancelled\n"
         "together, and each that has not ended is backed by a message, an outbox entry or a lease. What is not is\n"
-        "printed, and the exit status is 1.\n",
+        "printed, and the exit status is 1. Which job a message is of only a worker learns: where there are fewer\n"
+        "messages than jobs that wait for one, the oldest of these are suspected.\n",
     .run = run,
 };

@@ -35,7 +35,7 @@ static enum outcome list(struct cli *cli)
     json_t         *doc;
     enum outcome    o;
 
-    transfer_init(&t, "GET", "/dead");
+    transfer_init(&t, "GET", "/dead?limit=1000");
     o = call_json(cli, &t, &doc);
     if (o)
         return o;
@@ -43,6 +43,8 @@ static enum outcome list(struct cli *cli)
         print_json(doc);
     else
         print_list(json_object_get(doc, "dead"));
+    if (!cli->is_json && count_of(doc, "count") > (json_int_t)json_array_size(json_object_get(doc, "dead")))
+        printf("of %lld dead messages\n", (long long)count_of(doc, "count"));
     json_decref(doc);
     return EXIT_OK;
 }

@@ -5,9 +5,11 @@
     private_servers  for a test that breaks servers and wants nobody to notice
     fleet            a Fleet on `servers`, with nothing running yet
     make_fleet       makes a Fleet on other servers, or with other settings
+    small_disk       a folder that is full soon
 """
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -69,3 +71,16 @@ def pytest_runtest_makereport(item):
         for fleet in getattr(item, "fleets", ()):
             for name, status, log in fleet.logs():
                 report.sections.append((f"{name} ({status})", "\n".join(log.splitlines()[-LOG_LINES:])))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder of 4 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False,
+                             capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
+    yield str(folder)
+    subprocess.run(["umount", "--lazy", folder], check=True)

@@ -36,7 +36,7 @@ RULES = [
     (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw|crew)\.h", r"jansson\.h"),
     (r"api/(http|request)\.c|api/http_impl\.h", rf"{GROUND}|api/.*", r"microhttpd\.h|uv\.h"),
     (r"api/auth\.c", rf"{GROUND}|api/.*", r"openssl/.*"),
-    (r"api/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
+    (r"api/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|browse|blob)\.h|{SPECS}|api/.*", r"uv\.h|jansson\.h"),
     (r"cli/(http|exchange)\.[ch]", rf"{GROUND}|cli/.*", r"curl/.*|jansson\.h"),
     (r"cli/.*", rf"{GROUND}|cli/.*", r"jansson\.h"),
     (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|crew|matrix/kernel|image/prepare|command/folder|command/tree)\.h|worker/frame\.h|worker/executor/.*",

@@ -271,12 +271,14 @@ static enum step enter_copy(struct slot *s)
 
 static enum step enter_bury(struct slot *s)
 {
+    const char *reason = s->delivery->bad.err ? s->delivery->bad.detail
+                         : s->claimed_ms      ? s->fault.detail
+                                              : "no message-id";
+
     s->is_asked = true;
     log_event(LOG_WARN, "message-dead", "job=%s kind=%s reason=\"%s\"", s->delivery->msg->id, attempt_kind(s)->name,
-              s->delivery->bad.err ? s->delivery->bad.detail
-              : s->claimed_ms      ? s->fault.detail
-                                   : "no message-id");
-    broker_publish(s->worker->broker, s->delivery->msg, BROKER_TO_DEAD, 0, CONFIRM_MS, on_copied, s);
+              reason);
+    broker_bury(s->worker->broker, s->delivery, reason, CONFIRM_MS, on_copied, s);
     return STEP_BURY;
 }
 

@@ -82,7 +82,7 @@ void broker_stop(struct broker *b)
 {
     if (!b)
         return;
-    conn_goodbye(b); /* ends all publishes */
+    conn_goodbye(b); /* ends all publishes and looks */
     b->is_stopped = true;
     b->publisher_is_up = b->consumer_is_up = false;
     while (b->said.first) /* also of what is called from in here */
@@ -93,8 +93,8 @@ void broker_stop(struct broker *b)
 
 /* ---- calls ---- */
 
-void broker_publish(struct broker *b, struct msg *m, enum broker_target to, int rung, int64_t deadline_ms,
-                    broker_publish_fn *done, void *ctx)
+static struct request *request_new(struct msg *m, enum broker_target to, int rung, int64_t deadline_ms,
+                                   broker_publish_fn *done, void *ctx)
 {
     struct request *r = xcalloc(1, sizeof *r);
 
@@ -106,9 +106,31 @@ void broker_publish(struct broker *b, struct msg *m, enum broker_target to, int 
     r->done = done;
     r->ctx = ctx;
     r->deadline_ms = mono_ms() + deadline_ms;
-    loop_add_deadline(b, r);
-    publish_take(b, r);
+    return r;
+}
+
+static void take(struct broker *b, struct request *taken)
+{
+    loop_add_deadline(b, taken);
+    publish_take(b, taken);
     loop_want_turn(b);
+}
+
+void broker_publish(struct broker *b, struct msg *m, enum broker_target to, int rung, int64_t deadline_ms,
+                    broker_publish_fn *done, void *ctx)
+{
+    take(b, request_new(m, to, rung, deadline_ms, done, ctx));
+}
+
+void broker_bury(struct broker *b, const struct delivery *d, const char *reason, int64_t deadline_ms,
+                 broker_publish_fn *done, void *ctx)
+{
+    struct request *r = request_new(d->msg, BROKER_TO_DEAD, 0, deadline_ms, done, ctx);
+    char            queue[QUEUE_NAME_BYTES];
+
+    topology_work_queue(b->config.kinds[d->kind], queue);
+    burial_encode(d, reason, queue, &r->head);
+    take(b, r);
 }
 
 void broker_consume(struct broker *b, int channel, int kind)

@@ -36,7 +36,7 @@ enum broker_outcome {
 enum broker_target {
     BROKER_TO_WORK,  /* millrace.<kind of the message> */
     BROKER_TO_DELAY, /* millrace.delay.<2^rung>, from there to the work queue */
-    BROKER_TO_DEAD,  /* millrace.dead */
+    BROKER_TO_DEAD,  /* millrace.dead; broker_bury alone says why */
 };
 
 /* One unacknowledged message. channel and generation name the channel that
@@ -44,6 +44,8 @@ enum broker_target {
 struct delivery {
     struct msg  *msg; /* owned by the delivery */
     struct fault bad; /* err != ERR_OK: properties or headers that make no job */
+    void        *raw; /* owned: those, as they came; NULL when they make one */
+    size_t       raw_len;
     uint64_t     tag; /* delivery tag */
     uint64_t     generation;
     int          channel;
@@ -101,6 +103,11 @@ typedef void broker_publish_fn(void *ctx, enum broker_outcome outcome);
  * rung: for BROKER_TO_DELAY, else ignored. */
 void broker_publish(struct broker *b, struct msg *m, enum broker_target to, int rung, int64_t deadline_ms,
                     broker_publish_fn *done, void *ctx);
+
+/* Publishes d's message to millrace.dead, as broker_publish does: as it came, with its queue, the reason and the
+ * time beside. d is borrowed. */
+void broker_bury(struct broker *b, const struct delivery *d, const char *reason, int64_t deadline_ms,
+                 broker_publish_fn *done, void *ctx);
 
 /* Puts a consumer (prefetch 1) on the idle channel. */
 void broker_consume(struct broker *b, int channel, int kind);

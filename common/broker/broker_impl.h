@@ -9,6 +9,7 @@
  *   topology.c  what is declared
  *   publish.c   windows, tags, confirms, returns
  *   consume.c   channels, consumers, deliveries
+ *   browse.c    the dead queue read and held, messages counted;   burial.c: what lies in it
  *   wire.c      struct msg <-> properties and headers
  *
  * librabbitmq serves as the codec of AMQP (methods, properties, tables, URL).
@@ -29,9 +30,13 @@
 #include <netdb.h>
 
 #include "common/broker/broker.h"
+#include "common/broker/browse.h"
 #include "common/buf.h"
 
 #define QUEUE_NAME_BYTES 64
+#define PUBLISH_CHANNEL 1
+#define CONTROL_CHANNEL 2 /* of the publishing connection */
+#define BROWSE_CHANNEL 3
 #define FRAME_MAX 131072
 #define PARAMS_MAX 65536  /* of a message's params; with the room below they fit one frame again when republished */
 #define HEADER_ROOM 6144  /* all of a message's properties but params */
@@ -45,6 +50,7 @@
 enum note_type {
     NOTE_PUBLISHED, /* a struct request with its outcome */
     NOTE_PUBLISHER, NOTE_CONSUMER, NOTE_READY, NOTE_LOST, NOTE_CONSUMING, NOTE_IDLE, NOTE_DELIVERY, NOTE_DEPTHS,
+    NOTE_BROWSED, /* a struct look */
 };
 
 struct note {
@@ -80,6 +86,7 @@ struct request {
     struct msg         *msg;  /* our reference; NULL once answered */
     enum broker_target  to;
     int                 rung;
+    struct buf          head; /* its header frame's payload where that is not the msg's; else empty */
     enum broker_outcome outcome;
     broker_publish_fn  *done; /* NULL once called */
     void               *ctx;
@@ -188,6 +195,50 @@ struct consumer {
     uint64_t     generation;
 };
 
+/* One call about queues, from its making to its answer. */
+enum look_type { LOOK_LIST, LOOK_FIND, LOOK_SETTLE, LOOK_COUNT };
+
+struct look {
+    struct note         note; /* first, so that it travels as one */
+    enum look_type      type;
+    size_t              limit;               /* LIST */
+    char                id[DEAD_ID_BYTES];   /* FIND */
+    bool                is_done;             /* SETTLE */
+    int64_t             until_ms;
+    struct browsed      seen;
+    struct dead_letter *letters;             /* owned: what seen.letters is */
+    int64_t            *counts;              /* owned: what seen.ready and consumers are */
+    browse_fn          *fn;
+    void               *ctx;
+};
+
+enum browse_step {
+    BROWSE_FREE,       /* the channel is closed */
+    BROWSE_LOCKING,    /* channel.open and the declare of the lock are sent */
+    BROWSE_WAITING,    /* somebody has the lock: again at wake_ms */
+    BROWSE_COUNTING,   /* passive declares are sent */
+    BROWSE_READING,    /* a consumer is on the dead queue */
+    BROWSE_CANCELLING, /* it has had all */
+    BROWSE_HELD,       /* found, and not settled */
+    BROWSE_CLOSING,    /* all given back, channel.close sent */
+};
+
+struct browser {
+    enum browse_step    step;
+    struct notes        waiting;         /* looks */
+    struct look        *look;            /* at work; NULL: FREE, HELD, or CLOSING after an answer */
+    int64_t             wake_ms;         /* when this step's patience ends */
+    bool                is_locked;       /* the lock is to be taken away again */
+    size_t              wanted, arrived; /* messages */
+    int                 answered;        /* of the declares of a count */
+    struct dead_letter *letter;          /* owned: being read */
+    bool                has_header;
+    uint64_t            remaining;       /* bytes of its body still to come */
+    struct checksum    *sum;             /* owned, of the letter; NULL when it has a name */
+    uint64_t            tag;             /* delivery tag of the letter */
+    uint64_t            found_tag, hold;
+};
+
 struct broker {
     struct broker_config        config; /* strings borrowed */
     const struct broker_events *events;
@@ -212,6 +263,7 @@ struct broker {
     struct conn      conns[CONN_COUNT];
     struct publisher publisher;
     struct consumer  consumer;
+    struct browser   browser;
 };
 
 /* loop.c */
@@ -256,7 +308,8 @@ void login_on_tune(struct conn *c, const amqp_connection_tune_t *tune);
 /* frames.c */
 void frames_method(struct conn *c, int channel, amqp_method_number_t method, void *decoded);
 /* Appends a publish. False, and nothing appended: it does not fit into the peer's frames. */
-bool frames_publish(struct conn *c, int channel, const char *exchange, const char *key, const struct msg *m);
+bool frames_publish(struct conn *c, int channel, const char *exchange, const char *key, const struct msg *m,
+                    const struct buf *head); /* head: its properties, encoded; NULL: those of m */
 void frames_heartbeat(struct conn *c);
 void frames_protocol_header(struct conn *c);
 void frames_read(struct conn *c);       /* reads what is there, calls conn_on_frame for each */
@@ -304,7 +357,23 @@ void consume_nack(struct broker *b, const struct delivery *d, bool requeue);
 void consume_on_time(struct conn *c);
 int64_t consume_wake_ms(const struct broker *b);
 
+/* browse.c */
+void browse_stop(struct broker *b);     /* the connection is gone */
+void browse_pump(struct broker *b);     /* begins the next look */
+void browse_on_frame(struct conn *c, const struct frame *f);
+void browse_on_time(struct broker *b);
+int64_t browse_wake_ms(const struct broker *b);
+void look_end(struct look *taken);      /* calls back, and frees */
+
+/* burial.c */
+/* Appends the header frame's payload of d in the dead queue. */
+void burial_encode(const struct delivery *d, const char *reason, const char *queue, struct buf *out);
+/* Fills a zeroed letter, its msg too; an id only where there is a valid message-id. */
+void burial_read(const struct broker *b, amqp_bytes_t payload, amqp_pool_t *pool, struct dead_letter *l);
+
 /* wire.c */
+/* The properties in a header frame, decoded into the pool; NULL when they cannot be. */
+const amqp_basic_properties_t *wire_properties(amqp_bytes_t payload, amqp_pool_t *pool);
 /* Appends class, size and properties: the payload of a header frame. False when it takes more than room. */
 bool wire_encode(const struct msg *m, amqp_bytes_t room, size_t *len);
 /* The message of a header frame; payload is as received. Never NULL; bad says what is wrong with it. */

@@ -44,7 +44,7 @@ void conn_init(struct conn *c, struct broker *b, int role)
     *c = (struct conn){.b = b, .role = role, .fd = -1, .frame_max = FRAME_MAX};
     c->state = role == CONN_CONSUME && channels == 0 ? CONN_UNUSED : CONN_DOWN;
     c->wake_ms = c->state == CONN_UNUSED ? INT64_MAX : 0;
-    c->control.channel = role == CONN_CONSUME ? channels + 1 : 2;
+    c->control.channel = role == CONN_CONSUME ? channels + 1 : CONTROL_CHANNEL;
     init_amqp_pool(&c->pool, 4096);
 }
 
@@ -111,10 +111,12 @@ void conn_fail(struct conn *c, const char *fmt, ...)
     c->is_blocked = false;
     frames_reset(c);
     control_stop(c);
-    if (c->role == CONN_PUBLISH)
+    if (c->role == CONN_PUBLISH) {
+        browse_stop(c->b);
         publish_stop(c->b);
-    else
+    } else {
         consume_stop(c->b);
+    }
     c->is_up = false;
 }
 
@@ -324,11 +326,13 @@ void conn_on_frame(struct conn *c, const struct frame *f)
     if (f->channel == 0) {
         if (is_method)
             on_connection_method(c, f);
-    } else if (c->state == CONN_CLOSING && (c->role != CONN_PUBLISH || f->channel == c->control.channel)) {
+    } else if (c->state == CONN_CLOSING && (c->role != CONN_PUBLISH || f->channel != PUBLISH_CHANNEL)) {
         return; /* only confirms still matter */
     } else if (f->channel == c->control.channel) {
         if (is_method)
             control_on_method(c, f);
+    } else if (c->role == CONN_PUBLISH && f->channel == BROWSE_CHANNEL) {
+        browse_on_frame(c, f);
     } else if (c->role == CONN_PUBLISH) {
         (is_method ? publish_on_method : publish_on_content)(c, f);
     } else {

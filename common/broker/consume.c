@@ -147,6 +147,8 @@ static void on_header(struct conn *c, struct chan *ch, const struct frame *f)
     if (size > BODY_MAX && d->bad.err == ERR_OK)
         (void)fault_set(&d->bad, ERR_UNDECODABLE, "the body of %llu bytes is larger than %u bytes",
                         (unsigned long long)size, BODY_MAX);
+    if (d->bad.err)
+        d->raw = xmemdup(f->payload.bytes, d->raw_len = f->payload.len);
     if (size)
         d->msg->body = xmalloc(size < BODY_MAX ? size : BODY_MAX);
     ch->content_has_header = true;

@@ -88,18 +88,23 @@ void frames_method(struct conn *c, int channel, amqp_method_number_t method, voi
     seal(&c->out, AMQP_FRAME_METHOD, channel, (size_t)len + 4);
 }
 
-bool frames_publish(struct conn *c, int channel, const char *exchange, const char *key, const struct msg *m)
+bool frames_publish(struct conn *c, int channel, const char *exchange, const char *key, const struct msg *m,
+                    const struct buf *head)
 {
     amqp_basic_publish_t publish = {.exchange = bytes_of(exchange), .routing_key = bytes_of(key), .mandatory = 1};
     size_t               start = c->out.len;
     size_t               payload_max = c->frame_max - EDGE_BYTES;
-    size_t               room = strlen(m->params) + HEADER_ROOM;
+    size_t               room = head ? head->len : strlen(m->params) + HEADER_ROOM;
     size_t               len;
     char                *payload;
 
     frames_method(c, channel, AMQP_BASIC_PUBLISH_METHOD, &publish);
     payload = buf_reserve(&c->out, room + EDGE_BYTES) + HEAD_BYTES;
-    if (!wire_encode(m, (amqp_bytes_t){.len = room, .bytes = payload}, &len) || len > payload_max) {
+    if (head)
+        memcpy(payload, head->data, len = head->len);
+    else if (!wire_encode(m, (amqp_bytes_t){.len = room, .bytes = payload}, &len))
+        len = SIZE_MAX;
+    if (len > payload_max) {
         c->out.len = start;
         return false;
     }

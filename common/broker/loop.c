@@ -53,6 +53,7 @@ void delivery_free(struct delivery *d)
     if (!d)
         return;
     msg_free(d->msg);
+    free(d->raw);
     free(d);
 }
 
@@ -83,6 +84,7 @@ static void tell(struct broker *b, struct note *n)
 
     switch (n->type) {
     case NOTE_PUBLISHED:
+    case NOTE_BROWSED:
         break;
     case NOTE_PUBLISHER:
         b->publisher_is_up = n->flag;
@@ -115,7 +117,7 @@ static void tell(struct broker *b, struct note *n)
     }
 }
 
-/* After broker_stop, which a callback may have called, only publishes are answered. */
+/* After broker_stop, which a callback may have called, only publishes and looks are answered. */
 void loop_tell(struct broker *b)
 {
     struct note *last = b->said.last; /* what the callbacks add comes in the next turn */
@@ -127,6 +129,8 @@ void loop_tell(struct broker *b)
         if (n->type == NOTE_PUBLISHED) {
             loop_end_request(b, (struct request *)n, ((struct request *)n)->outcome);
             request_free((struct request *)n);
+        } else if (n->type == NOTE_BROWSED) {
+            look_end((struct look *)n);
         } else {
             if (!b->is_stopped)
                 tell(b, n);
@@ -143,6 +147,8 @@ static int64_t next_ring_ms(const struct broker *b)
 {
     int64_t ring = consume_wake_ms(b);
 
+    if (browse_wake_ms(b) < ring)
+        ring = browse_wake_ms(b);
     if (b->soonest && b->soonest->deadline_ms < ring)
         ring = b->soonest->deadline_ms;
     for (int i = 0; i < CONN_COUNT; i++)
@@ -174,6 +180,7 @@ void loop_end_turn(struct broker *b)
     if (b->is_stopped)
         return;
     publish_pump(b);
+    browse_pump(b);
     for (int i = 0; i < CONN_COUNT; i++)
         conn_flush(&b->conns[i]);
     set_clock(b);
@@ -254,11 +261,13 @@ static void on_clock(uv_timer_t *clock)
     for (int i = 0; i < CONN_COUNT; i++)
         conn_on_time(&b->conns[i]);
     consume_on_time(&b->conns[CONN_CONSUME]);
+    browse_on_time(b);
     loop_end_turn(b);
 }
 
 void request_free(struct request *r)
 {
     msg_free(r->msg);
+    buf_free(&r->head);
     free(r);
 }

@@ -17,7 +17,6 @@
 
 #include "common/log.h"
 
-#define PUBLISH_CHANNEL 1
 #define WINDOW_COUNT 256
 #define WINDOW_BYTES (1u << 20)
 #define OUTSTANDING_MAX 4096
@@ -148,8 +147,8 @@ static void mark_returned(struct publisher *p, const char *id)
     char exchange[QUEUE_NAME_BYTES], key[QUEUE_NAME_BYTES];
 
     for (struct request *r = p->oldest; r; r = r->newer) {
-        if (!r->msg || r->is_returned || strcmp(r->msg->id, id) != 0)
-            continue;
+        if (!r->msg || r->is_returned || (!r->head.len && strcmp(r->msg->id, id) != 0))
+            continue; /* what is buried may have had any id: its queue alone tells it */
         address(r, exchange, key);
         if (strcmp(exchange, p->returned_exchange) == 0 && strcmp(key, p->returned_key) == 0) {
             r->is_returned = true;
@@ -243,7 +242,7 @@ void publish_on_method(struct conn *c, const struct frame *f)
 
 void publish_take(struct broker *b, struct request *taken)
 {
-    taken->bytes = taken->msg->body_len + strlen(taken->msg->params) + FIXED_BYTES;
+    taken->bytes = taken->msg->body_len + strlen(taken->msg->params) + taken->head.len + FIXED_BYTES;
     if (b->publisher.is_announced)
         notes_push(&b->publisher.waiting, &taken->note);
     else
@@ -268,7 +267,7 @@ static void send_request(struct conn *c, struct request *r)
         return;
     }
     address(r, exchange, key);
-    if (!frames_publish(c, PUBLISH_CHANNEL, exchange, key, r->msg)) {
+    if (!frames_publish(c, PUBLISH_CHANNEL, exchange, key, r->msg, r->head.len ? &r->head : NULL)) {
         log_event(LOG_ERROR, "publish-refused", "job=%s reason=\"properties above one frame of %zu bytes\"", r->msg->id,
                   c->frame_max);
         give_back(b, r, BROKER_NACKED);

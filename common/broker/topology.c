@@ -20,6 +20,7 @@
 
 #define DEAD_QUEUE "millrace.dead"
 #define DELIVERY_LIMIT 100000                  /* means the same in every version; losses are counted elsewhere */
+#define DEAD_DELIVERY_LIMIT 1000000000         /* each look counts as one; without a limit RabbitMQ 4 drops at 20 */
 #define CONSUMER_TIMEOUT_MS INT64_C(604800000) /* above the longest job; a broker that does not know it ignores it */
 #define TABLE_MAX 8
 
@@ -57,6 +58,8 @@ static void declare_dead(struct conn *c, int channel)
     struct table t = {.count = 0};
 
     add_type(&t, c->b->config.is_quorum);
+    if (c->b->config.is_quorum)
+        add_int(&t, "x-delivery-limit", DEAD_DELIVERY_LIMIT);
     declare_queue(c, channel, DEAD_QUEUE, &t);
 }
 

@@ -237,7 +237,7 @@ static void read_id(struct msg *m, const amqp_basic_properties_t *p, struct faul
         memcpy(m->id, id, sizeof id);
 }
 
-static const amqp_basic_properties_t *read_properties(amqp_bytes_t payload, amqp_pool_t *pool)
+const amqp_basic_properties_t *wire_properties(amqp_bytes_t payload, amqp_pool_t *pool)
 {
     void        *decoded;
     amqp_bytes_t properties = {.len = payload.len - HEADER_FIXED_BYTES,
@@ -250,7 +250,7 @@ static const amqp_basic_properties_t *read_properties(amqp_bytes_t payload, amqp
 
 struct msg *wire_decode(amqp_bytes_t payload, amqp_pool_t *pool, const char *kind, struct fault *bad)
 {
-    const amqp_basic_properties_t *p = read_properties(payload, pool);
+    const amqp_basic_properties_t *p = wire_properties(payload, pool);
     struct msg                    *m = msg_new();
     char                           type[KIND_BYTES];
 
@@ -273,7 +273,7 @@ struct msg *wire_decode(amqp_bytes_t payload, amqp_pool_t *pool, const char *kin
 
 void wire_message_id(amqp_bytes_t payload, amqp_pool_t *pool, char out[JOB_ID_BYTES])
 {
-    const amqp_basic_properties_t *p = read_properties(payload, pool);
+    const amqp_basic_properties_t *p = wire_properties(payload, pool);
 
     if (!p || !(p->_flags & AMQP_BASIC_MESSAGE_ID_FLAG) || !read_text(out, JOB_ID_BYTES, p->message_id))
         out[0] = 0;

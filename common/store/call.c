@@ -188,6 +188,8 @@ static void deliver(struct call *c, const redisReply *r)
         ring_keep(s, c, &parts);
     if (c->script == SCRIPT_outbox_take)
         reservations_add(s, parts.items, parts.reply.item_count, parts.until_ms);
+    if (c->script == SCRIPT_replay && parts.reply.answer == STORE_OK)
+        reservations_add(s, &(struct store_item){.id = c->subject}, 1, parts.until_ms);
     if (c->fn)
         c->fn(c->ctx, &parts.reply);
     reply_free(&parts);

@@ -135,6 +135,17 @@ void store_retry(struct store *s, const char *id, store_fn *fn, void *ctx)
     call_run(call_about(s, SCRIPT_retry, id, fn, ctx));
 }
 
+void store_replay(struct store *s, const struct msg *m, store_fn *fn, void *ctx)
+{
+    struct call *c = call_about(s, SCRIPT_replay, m->id, fn, ctx);
+    struct buf   packed = {0};
+
+    msg_pack(m, &packed);
+    call_bytes(c, packed.data, packed.len);
+    buf_free(&packed);
+    call_run(c);
+}
+
 void store_pull(struct store *s, const char *kind, int64_t top, const char *idempotency, store_fn *fn, void *ctx)
 {
     struct call *c = call_about(s, SCRIPT_pull, kind, fn, ctx);
@@ -176,6 +187,20 @@ void store_list(struct store *s, const struct store_filter *filter, int64_t limi
     call_text(c, filter->set);
     call_int(c, after);
     call_text(c, after_id);
+    call_run(c);
+}
+
+void store_audit(struct store *s, const struct store_part *part, const char *const *ids, size_t count, store_fn *fn,
+                 void *ctx)
+{
+    struct call *c = call_new(s, SCRIPT_audit, fn, ctx);
+
+    call_text(c, part->what);
+    call_text(c, part->kind);
+    call_text(c, part->cursor);
+    call_int(c, part->count);
+    for (size_t i = 0; i < count; i++)
+        call_text(c, ids[i]);
     call_run(c);
 }
 

@@ -307,9 +307,16 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
     switch (c->script) {
     case SCRIPT_pull:
         return read_items(r, 1, out);
+    case SCRIPT_replay:
+        if (reply->answer != STORE_OK)
+            return read_job(c->subject, r, out);
+        out->until_ms = integer_at(r, 1);
+        reply->fence = integer_at(r, 2);
+        return out->until_ms >= 0 && reply->fence >= 0;
     case SCRIPT_outbox_take:
         out->until_ms = integer_at(r, 1);
         return read_items(r, 2, out);
+    case SCRIPT_audit:
     case SCRIPT_stats:
         reply->data = r->elements > 1 ? r->element[1]->str : NULL;
         reply->data_len = r->elements > 1 ? (size_t)r->element[1]->len : 0;

@@ -150,6 +150,17 @@ static void add_retry(struct store *s, const struct call *c, const struct record
     call_free(replay);
 }
 
+static void add_replay(struct store *s, const struct call *c, int64_t fence)
+{
+    struct call *replay = call_new(s, SCRIPT_replay, NULL, NULL);
+
+    buf_append(&replay->bytes, c->bytes.data + CALL_HEAD, c->bytes.len - CALL_HEAD);
+    replay->argc = c->argc;
+    call_int(replay, fence);
+    add(s, replay, KNOWN_NONE);
+    call_free(replay);
+}
+
 static void add_pull(struct store *s, const struct call *c, const struct store_reply *reply)
 {
     struct call *replay;
@@ -235,6 +246,10 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
     case SCRIPT_retry:
         if (reply->answer == STORE_OK)
             add_retry(s, c, reply->record);
+        break;
+    case SCRIPT_replay:
+        if (reply->answer == STORE_OK)
+            add_replay(s, c, reply->fence);
         break;
     case SCRIPT_set_close:
         if (reply->answer == STORE_OK)

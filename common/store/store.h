@@ -158,6 +158,12 @@ void store_cancel(struct store *s, const char *id, store_fn *fn, void *ctx);
  * retries. OK, REFUSED, NO_INPUT, GONE, FULL, DOWN. */
 void store_retry(struct store *s, const char *id, store_fn *fn, void *ctx);
 
+/* m comes out of the dead queue and is to be published again. OK: its job had failed and is pending again, and m is
+ * kept in the outbox for the case that it is not published: then say store_outbox_done. EXISTS: the job has not
+ * ended (no record in reply); GONE: there is no record; REFUSED with the record: it has ended otherwise, or is a
+ * group's member. FULL, DOWN. */
+void store_replay(struct store *s, const struct msg *m, store_fn *fn, void *ctx);
+
 /* Up to top finished jobs of the kind, newest first, each handed out once.
  * idempotency "" or a key under which the same batch is repeated for 10 min. */
 void store_pull(struct store *s, const char *kind, int64_t top, const char *idempotency, store_fn *fn, void *ctx);
@@ -201,6 +207,14 @@ struct store_filter {
 };
 void store_list(struct store *s, const struct store_filter *filter, int64_t limit, int64_t after, const char *after_id,
                 store_fn *fn, void *ctx);
+
+/* A bounded part of the books; audit.lua says what there is to ask, and what the JSON text in data is. OK, DOWN. */
+struct store_part {
+    const char *what, *kind, *cursor; /* borrowed */
+    int         count;
+};
+void store_audit(struct store *s, const struct store_part *part, const char *const *ids, size_t count, store_fn *fn,
+                 void *ctx);
 
 /* JSON text: {"epoch","jobs":{..totals..},"kinds":{KIND:{state:count,...,"oldest_ms"}},
  * "outbox":{"count","bytes"},"workers":[..],"histograms":{..}}; docs/protocol.md. */

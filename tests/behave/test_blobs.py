@@ -4,7 +4,6 @@
 import hashlib
 import os
 import socket
-import subprocess
 import time
 
 import pytest
@@ -177,18 +176,6 @@ def test_beyond_the_quota_there_is_no_room(fleet):
     assert len(files(fleet)) == 2
     fleet.call("DELETE", f"/blobs/{blob}")
     put(fleet)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False,
-                             capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
-    yield str(folder)
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_a_full_disk_is_told_and_nothing_is_left(fleet, small_disk):

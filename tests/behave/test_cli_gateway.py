@@ -335,8 +335,12 @@ def test_dead_messages_are_listed_and_replayed(gateway, client):
 
 
 def test_an_audit_with_exceptions_is_exit_status_1(gateway, client):
-    fine, bad = {"ok": True, "accepted": 7, "exceptions": []}, {"ok": False, "accepted": 7, "exceptions": [{"id": "a"}]}
+    fine = {"ok": True, "accepted": 7, "exceptions": [], "unchecked": ["messages: no broker"]}
+    bad = {"ok": False, "accepted": 7, "more": 3, "exceptions": [
+        {"id": "a", "kind": "hash", "state": "pending", "why": "no message", "suspected": True},
+        {"kind": "spin", "why": "a wrong sum"}]}
     gateway.answers = [says(200, fine), says(200, bad), says(200, bad)]
-    assert client.out("audit") == "ok: 7 accepted, 0 exceptions"
-    assert client.out("audit", status=JOB) == 'not ok: 7 accepted, 1 exception\n  {"id":"a"}'
+    assert client.out("audit") == "ok: 7 accepted, 0 exceptions\nnot checked: messages: no broker"
+    assert client.out("audit", status=JOB) == ("not ok: 7 accepted, 5 exceptions\n  a hash pending (suspected): no message\n"
+                                               "  spin: a wrong sum\n  and 3 more")
     assert client.json("audit", status=JOB) == bad

@@ -5,7 +5,6 @@ which has a program of its own, beside the kinds of millrace-exec."""
 import math
 import os
 import signal
-import subprocess
 
 import pytest
 import test_executor
@@ -151,18 +150,6 @@ def test_a_large_input_is_a_blob(fleet):
     assert fleet.result(job).content == data
     refused(fleet.call("POST", "/jobs/sample", data=b"x" * ((16 << 20) + 1)), 413, "too-large", str(16 << 20))
     refused(fleet.call("POST", "/jobs/sample", data=b""), 400, "bad-body", "empty", str(16 << 20))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False,
-                             capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
-    yield str(folder)
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_a_full_disk_under_a_result_is_tried_again(fleet, small_disk):

@@ -370,6 +370,47 @@ def test_a_replayed_retry_is_the_retry_of_its_own_failure(store, pending):
     assert store.state(pending) == "pending" and store.kept() == 0
 
 
+# ---- replay of a dead message --------------------------------------------------------------
+
+def test_a_replay_lets_a_failed_job_run_by_another_message(store, pending):
+    store.fail(store.leased(pending), "permanent", packed=b"the old message")
+    fence = int(store.record(pending)["fence"])
+    word, until, answered = store.call("replay", pending.id, "the new one")
+    assert (word, answered) == ("ok", fence) and store.state(pending) == "pending"
+    assert store.r.get(f"ob:{pending.id}") == b"the new one" and store.r.get("outbox:bytes") == b"11"
+    assert store.kept() == 0 and not store.r.exists(f"in:{pending.id}")
+    assert store.call("outbox_take", 10)[2:] == [], "it is reserved for who publishes it"
+    assert store.call("outbox_done", pending.id, until) == "ok"
+    assert store.r.zcard("outbox") == 0 and not store.r.exists(f"ob:{pending.id}")
+    assert store.call("replay", pending.id, "the new one") == "exists"
+    store.finish(store.leased(pending, copy="c2"))
+    assert store.call("replay", pending.id, "the new one")[0] == "refused"
+
+
+def test_a_replay_needs_no_kept_input_and_no_record(store, pending):
+    store.fail(store.leased(pending), "permanent", packed=b"x")
+    store.r.delete(f"in:{pending.id}")
+    assert store.call("replay", pending.id, "m")[0] == "ok"
+    stranger = Job(store)
+    assert store.call("replay", stranger.id, "m") == "gone"
+    store.create(stranger)
+    assert store.call("replay", stranger.id, "m") == "exists"
+    assert store.cancel(pending)[0] == "ok"
+    assert store.call("replay", pending.id, "m")[0] == "refused"
+
+
+def test_a_replay_said_again_is_that_of_its_own_failure(store, pending):
+    store.fail(store.leased(pending), "permanent")
+    before = store.snapshot()
+    fence = store.call("replay", pending.id, "m")[2]
+    store.roll_back(before)
+    store.new_epoch()
+    assert store.call("replay", pending.id, "m", fence)[0] == "ok"
+    store.fail(store.leased(pending, copy="c2"), "permanent")
+    assert store.call("replay", pending.id, "m", fence)[0] == "refused"
+    assert store.state(pending) == "failed"
+
+
 def test_the_owner_of_the_failed_attempt_has_no_say_after_a_retry(store, pending):
     lease = store.leased(pending)
     store.fail(lease, "permanent")

@@ -118,6 +118,27 @@ rare = function()
         end
     end
 
+    -- A failed job is pending again, with this packed message in the outbox, to be taken from `at` on;
+    -- of the failed attempt its number and its fence are left.
+    function t.run_again(id, kind, idem, is_tied, packed, now, at)
+        local key = 'job:' .. id
+        t.outbox_drop(id)
+        call('SET', 'ob:' .. id, packed)
+        t.input_drop(id)
+        t.outbox_add(id, at)
+        call('HSET', key, 'state', 'pending', 'errors', 0, 'losses', 0, 'queued', now, 'input', 0)
+        call('HDEL', key, 'finished', 'owner', 'lease', 'started', 'away', 'progress', 'code', 'detail', 'next')
+        call('PERSIST', key)
+        if idem and call('GET', 'idem:' .. idem) == id then
+            call('PERSIST', 'idem:' .. idem)
+        end
+        call('HINCRBY', 'count', 'failed:' .. kind, -1)
+        place(id, kind, now, is_tied)
+        if is_tied then
+            ties().next_round(id)
+        end
+    end
+
     -- What is published of a job that has just ended, so that nobody has to ask again: the
     -- id, a newline, and in the form of a Redis answer the epoch, the record, and the result
     -- if it is short.

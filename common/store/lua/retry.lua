@@ -18,20 +18,5 @@ if call('EXISTS', 'in:' .. id) == 0 then
     return 'no-input'
 end
 local now = clock()
-rare().outbox_drop(id)
-call('COPY', 'in:' .. id, 'ob:' .. id)
-call('PERSIST', 'ob:' .. id)
-rare().input_drop(id)
-rare().outbox_add(id, now)
-call('HSET', key, 'state', 'pending', 'errors', 0, 'losses', 0, 'queued', now, 'input', 0)
-call('HDEL', key, 'finished', 'owner', 'lease', 'started', 'away', 'progress', 'code', 'detail', 'next')
-call('PERSIST', key)
-if r[3] and call('GET', 'idem:' .. r[3]) == id then
-    call('PERSIST', 'idem:' .. r[3])
-end
-call('HINCRBY', 'count', 'failed:' .. kind, -1)
-place(id, kind, now, r[5])
-if r[5] then
-    ties().next_round(id)
-end
+rare().run_again(id, kind, r[3], r[5], call('GET', 'in:' .. id), now, now)
 return {'ok', call('HGETALL', key)}
