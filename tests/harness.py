@@ -33,6 +33,7 @@ from fleet.process import Process, Program, start_time_of  # noqa: E402,F401
 from fleet.servers import RabbitMQ, Redis  # noqa: E402
 
 BUILD = os.path.abspath(os.environ.get("MILLRACE_BUILD", os.path.join(REPOSITORY, "build", "release")))
+IS_SANITIZED = os.path.basename(BUILD) in ("asan", "tsan")  # not what anybody installs
 LONG = os.environ.get("MILLRACE_TEST_LONG") == "1"
 TERMINAL = ("completed", "failed", "cancelled")
 

@@ -3,7 +3,8 @@
 
 Its files are those of this machine with a memory of their own above them, so
 nothing is downloaded and nothing stays. Its network is its own, without a way
-out. It ends with this interpreter, however that ends.
+out. It ends with this interpreter, however that ends: its processes live in a
+PID namespace whose first one dies with us.
 """
 
 import os
@@ -15,6 +16,7 @@ from harness import eventually
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+ALONE = ["unshare", "--mount", "--pid", "--mount-proc", "--kill-child=KILL"]
 TRIAL = """\
 mount -t tmpfs none /mnt && mkdir /mnt/above /mnt/work /mnt/root &&
 mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/above,workdir=/mnt/work /mnt/root
@@ -39,7 +41,7 @@ def why_not_here():
     for program in ("systemd-nspawn", "ansible-playbook", "unshare", "ip"):
         if not shutil.which(program, path=PATH):
             return f"{program} is not installed"
-    tried = subprocess.run(["unshare", "--mount", "--net", "sh", "-c", TRIAL], capture_output=True, text=True, check=False)
+    tried = subprocess.run([*ALONE, "sh", "-c", TRIAL], capture_output=True, text=True, check=False)
     return tried.stderr.strip() or f"status {tried.returncode}" if tried.returncode else ""
 
 
@@ -51,7 +53,7 @@ class Host:
         os.makedirs(self._root)
         binds = [f"--bind-ro={path}" for path in visible]
         self.log = os.path.join(folder, "host.log")
-        self._nspawn = Process(Program(name, ["unshare", "--mount", "sh", "-c", BOOT, "boot", self._root, name,
+        self._holder = Process(Program(name, [*ALONE, "sh", "-c", BOOT, "boot", self._root, name,
                                               f"--machine={name}", *binds], {"PATH": PATH}, self.log))
         try:
             self._wait_booted()
@@ -66,10 +68,13 @@ class Host:
         eventually(self._is_booted, deadline=60, what=f"systemd is up; see {self.log}")
 
     def _is_booted(self):
-        children = children_of(self._nspawn.pid)
-        if not children:
-            return False
-        self._enter = ["nsenter", f"--target={children[-1]}", "--all", "--"]
+        pid = self._holder.pid
+        for _ in range(2):  # unshare, nspawn, the init of the host
+            children = children_of(pid)
+            if not children:
+                return False
+            pid = children[-1]
+        self._enter = ["nsenter", f"--target={pid}", "--all", "--"]
         asked = self.try_run("systemctl", "is-system-running")
         return asked.stdout.strip() in ("running", "degraded")
 
@@ -84,4 +89,4 @@ class Host:
         return done.stdout
 
     def close(self):
-        self._nspawn.kill()
+        self._holder.kill()
