@@ -391,3 +391,13 @@ def test_a_message_with_a_group_that_is_none_runs_all_the_same(store):
         store.finish(store.leased(job))
         assert store.state(job) == "completed"
     assert not list(store.r.scan_iter("set*"))
+
+
+@pytest.mark.parametrize("text", ["-" * 36, "0000000a-----" + "0" * 23, "a" * 36, "../x", ""])
+def test_a_message_that_names_no_set_is_of_none(store, text):
+    """Anybody may have written it: its job ends all the same."""
+    job = Job(store, group=text)
+    job.epoch = 0
+    lease = store.leased(job)
+    assert store.finish(lease) == store.finish(lease) == "ok"
+    assert "group" not in store.record(job) and not list(store.r.scan_iter("set*"))

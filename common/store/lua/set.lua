@@ -33,8 +33,11 @@ sets = function()
         return t
     end
 
+    -- Its time is read when members end, so that must be one.
     local function is_id(text)
-        return type(text) == 'string' and #text == 36 and not string.find(text, '[^0-9a-f-]')
+        local digit = '[0-9a-f]'
+        return type(text) == 'string' and #text == 36 and
+            string.find(text, '^' .. string.rep(digit, 8) .. '%-' .. string.rep(digit, 4) .. '%-[0-9a-f-]+$') == 1
     end
 
     -- Whether no member is live, or may be soon. Of a set that is closed: whether it has ended.
