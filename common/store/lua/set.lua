@@ -138,11 +138,14 @@ sets = function()
         end
     end
 
-    -- A failed member lives again.
+    -- A failed member lives again. A set that was forgotten before it has never counted it.
     function t.revive(id, is_by_person)
         local set = call('HGET', 'job:' .. id, 'group')
         if set then
-            call('HINCRBY', 'set:' .. set, 'failed', -1)
+            if call('HINCRBY', 'set:' .. set, 'failed', -1) < 0 then
+                call('HINCRBY', 'set:' .. set, 'failed', 1)
+                call('HINCRBY', 'set:' .. set, 'accepted', 1)
+            end
             if is_by_person and call('HEXISTS', 'set:' .. set, 'cancelled') == 1 then
                 call('HSET', 'job:' .. id, 'again', 1)
             end
