@@ -132,8 +132,10 @@ enum err batch_commit(struct batch *b, struct fault *why)
         e = state_save(b->state, b->count > 0, why);
     for (int i = 0; !e && i < b->count; i++)
         put_one(b, &b->items[i]);
-    if (!e)
+    if (!e) {
         b->count = 0;
+        e = state_save(b->state, false, why); /* of those that could not be put in place; nothing, as a rule */
+    }
     return e;
 }
 

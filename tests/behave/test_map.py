@@ -146,6 +146,19 @@ def test_failures_are_named_and_make_the_exit_status_1(fleet, folders):
     assert "empty" in page and "bad-body" in page
 
 
+def test_an_output_that_cannot_have_its_name_is_a_failure_that_stays(fleet, folders):
+    dataset, output = folders
+    fill(dataset, 2)
+    name = "x" * 251 + ".txt"  # with .json it is longer than a name may be
+    (dataset / name).write_bytes(b"long")
+    client = run_map(fleet, dataset, output, "-k", "hash", "-p", "iterations=1", "--json", status=1)
+    summary = json.loads(client.out)
+    assert (summary["done"], summary["failed"], summary["ended_now"]) == (2, 1, 3)
+    assert [(one["name"], one["code"]) for one in summary["failures"]] == [(name, "io")]
+    client = run_map(fleet, dataset, output, "--resume", status=1)
+    assert f"failed: {name}: io: " in client.out and accepted(fleet) == 3
+
+
 def test_a_job_that_fails_on_the_fleet_is_named_with_its_reason(fleet, folders):
     dataset, output = folders
     fill(dataset, 2)
