@@ -53,6 +53,7 @@ struct run {
     uint64_t                 stamps;
     struct batch             batch;
     size_t                   ended, failed; /* in this run */
+    bool                     has_begun;     /* a job was accepted, or may have been */
     int64_t                  swept_ms;      /* mono: when due_ms of all slots was last looked at */
 
     /* ---- map_follow.c */

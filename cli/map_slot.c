@@ -218,6 +218,7 @@ static void on_submitted(struct transfer *t)
     slot->run->submitting--;
     slot->step = SLOT_TO_SUBMIT;
     slot->due_ms = mono_ms();
+    slot->run->has_begun |= t->outcome == EXIT_OK || t->outcome == EXIT_AWAY;
     if (t->outcome == EXIT_OK)
         accepted(slot);
     else if (t->outcome == EXIT_REFUSED)

@@ -55,6 +55,9 @@ void state_empty_temporaries(const struct state *st);
 enum err state_begin(struct state *st, const char *dataset, const char *target, const struct plan *p,
                      struct fault *why) MUST_CHECK;
 
+/* Removes the journal of a run that never began: what is said next may be something else. */
+void state_forget(const struct state *st);
+
 void state_note_session(struct state *st, int64_t wall);                    /* a client begins, or goes on */
 void state_note_file(struct state *st, const struct plan *p, size_t index); /* new or changed: to be done */
 void state_note_again(struct state *st, struct plan *p, size_t index);      /* its last job does not count any more */
