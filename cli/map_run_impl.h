@@ -59,6 +59,8 @@ struct run {
     /* ---- map_follow.c */
     struct transfer follow;
     bool            is_following, is_in_doubt, was_refused;
+    unsigned        doubts;        /* in a row that were not for the group's sake */
+    uint64_t        doubted_stamp; /* of the last submit before the last doubt: refusals up to it are no news */
     int64_t         follow_due_ms;
     uint64_t        position; /* the next of the group's ends to read */
     struct early   *early;

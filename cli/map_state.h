@@ -36,7 +36,7 @@ struct state {
 struct ending {
     bool        is_done;
     int64_t     started_ms;    /* wall time; 0: it never ran */
-    int64_t     run_us;        /* CPU time as the fleet counts it */
+    int64_t     run_us;        /* from claim to end: CPU time where each slot has a core */
     const char *worker;        /* "" unless it ran */
     uint64_t    bytes;         /* done: of the output */
     const char *output;        /* done: its name, relative to the output folder */
