@@ -103,6 +103,17 @@ def test_sizes(image, format, ops, size):
     assert (out.format, out.size) == (format, size)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 8, 9])
+def test_what_is_thin_may_be_made_much_smaller(image, format, side):
+    for width, height in ((side, 300), (300, side)):
+        body = save(draw(width, height), format)
+        for ops, factor in (("scale:0.01", 0.01), ("scale:0.1", 0.1), ("scale:0.2", 0.2), ("fit:7", 7 / 300)):
+            size = tuple(max(1, int(factor * length + 0.5)) for length in (width, height))
+            assert image(body, ops).size == size, (width, height, ops)
+        assert image(body, "thumbnail:1").size == (1, 1)
+
+
 @pytest.mark.parametrize("source", FORMATS)
 @pytest.mark.parametrize("target", FORMATS)
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
