@@ -155,16 +155,20 @@ class Broker(Server):
 
 
 class Servers:
-    """.rabbitmq and .redis are Server; .amqp_url and .redis_url are for the programs under test."""
+    """.rabbitmq and .redis are Server; .amqp_url and .redis_url are for the programs under test.
 
-    def __init__(self):
+    address: where they listen. password: they want one, RabbitMQ from the user `millrace`."""
+
+    def __init__(self, address="127.0.0.1", password=""):
+        self._address, self._password = address, password
         self.path = tempfile.mkdtemp(prefix="millrace-test-")
         self._running = []
         try:
             folder = Folder(self.path)
             folder.open()
             self._folder = folder
-            broker, store = RabbitMQ(folder), Redis(folder)
+            login = {"user": "millrace", "password": password} if password else {}
+            broker, store = RabbitMQ(folder, address, **login), Redis(folder, address, password)
             self.amqp_url, self.redis_url = broker.url, store.tcp_url  # a proxy may stand in between
             self.amqp_port, self.redis_port = broker.port, store.port
             self.epmd = self._run(Running(broker.epmd))
@@ -192,7 +196,7 @@ class Servers:
 
     def store(self):
         """A Redis client for looking into the records."""
-        return redis.Redis(port=self.redis_port, decode_responses=True)
+        return redis.Redis(self._address, self.redis_port, password=self._password or None, decode_responses=True)
 
     def clear(self):
         """As new for the next test: no queue, no exchange, no key of ours. Starts what a test left dead."""
@@ -228,9 +232,9 @@ def kinds():
 
 
 class Gateway(Running):
-    def __init__(self, program, port):
+    def __init__(self, program, address, port):
         super().__init__(program)
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{address}:{port}"
 
     def wait_ready(self, seconds=20.0):
         eventually(lambda: self._answers(), deadline=seconds, what=f"{self.program.name} ready")
@@ -278,16 +282,19 @@ class Fleet:
 
     def start_gateway(self, wait=True, **env):
         port = free_port()
-        gateway = Gateway(self._program("millrace-api", "gateway", {"MILLRACE_PORT": port, **env}), port)
+        program = self._program("millrace-api", "gateway", {"MILLRACE_PORT": port, **env})
+        gateway = Gateway(program, program.env.get("MILLRACE_LISTEN", "127.0.0.1"), port)
         self.gateways.append(gateway)
         if wait:
             gateway.wait_ready()
         return gateway
 
-    def start_worker(self, *arguments, wait=True, **env):
+    def start_worker(self, *arguments, wait=True, within=(), **env):
+        """within: words before the program's name, for a place of its own to run in."""
         ready = os.path.join(self._folder, f"ready-{self._started + 1}")
         program = self._program("millrace-worker", "worker",
                                 {"MILLRACE_SLOTS": 1, "MILLRACE_READY_FILE": ready, **env}, arguments)
+        program.argv[:0] = within
         worker = Worker(program, ready)
         self.workers.append(worker)
         if wait:

@@ -111,14 +111,14 @@ def kill_orphans():
         except ChildProcessError:
             return
         if pid == 0:
-            for child in _children_of(os.getpid()):
+            for child in children_of(os.getpid()):
                 _kill_quietly(child)
             time.sleep(0.01)
 
 
 def reap_orphans(own):
     """Reaps adopted processes that ended; own: pids that their Process objects reap."""
-    for pid in _children_of(os.getpid()):
+    for pid in children_of(os.getpid()):
         if pid not in own:
             try:
                 os.waitpid(pid, os.WNOHANG)
@@ -126,7 +126,7 @@ def reap_orphans(own):
                 pass
 
 
-def _children_of(pid):
+def children_of(pid):
     children = []
     for task in os.listdir(f"/proc/{pid}/task"):
         try:

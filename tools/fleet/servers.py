@@ -2,8 +2,9 @@
 """How a private RabbitMQ and a private Redis are started.
 
 Everything they write lies under the fleet's folder, everything they listen on
-is loopback, and nothing of a server that the distribution may have started
-(port 5672, 6379, epmd on 4369, /etc/rabbitmq, /var/lib/rabbitmq) is used.
+is loopback unless an address is given, and nothing of a server that the
+distribution may have started (port 5672, 6379, epmd on 4369, /etc/rabbitmq,
+/var/lib/rabbitmq) is used.
 """
 
 import os
@@ -22,10 +23,11 @@ RABBITMQ_SERVER = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/
 # channel of a consumer that has not acked for so long. wal_max_size_bytes: the
 # default of 512 MiB is for servers with disks of their own.
 RABBITMQ_CONFIG = """\
-[{rabbit, [{consumer_timeout, 604800000},
-           {disk_free_limit, 67108864},
-           {vm_memory_high_watermark, 0.4}]},
- {ra, [{wal_max_size_bytes, 67108864}]}].
+[{{rabbit, [{{consumer_timeout, 604800000}},
+           {{default_user, <<"{user}">>}}, {{default_pass, <<"{password}">>}},
+           {{disk_free_limit, 67108864}},
+           {{vm_memory_high_watermark, 0.4}}]}},
+ {{ra, [{{wal_max_size_bytes, 67108864}}]}}].
 """
 
 
@@ -33,21 +35,22 @@ class RabbitMQ:
     """Two programs: epmd, which answers for the node's name, and the node.
 
     epmd is started by us and not by Erlang, which would make a daemon of it
-    that outlives everybody.
+    that outlives everybody. The user is made with the data; one called guest is
+    refused beyond loopback.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, address="127.0.0.1", user="guest", password="guest"):
         ports = folder.state["ports"]
-        self.port = ports["amqp"]
-        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
-        env = self._environment(folder)
+        self.address, self.port = address, ports["amqp"]
+        self.url = f"amqp://{user}:{password}@{address}:{self.port}/%2F"
+        env = self._environment(folder, address)
         self.epmd = Program("epmd", [_find("epmd")], env, folder.file("log", "epmd.log"))
         self.node = Program("rabbitmq", [_find(*RABBITMQ_SERVER)], env, folder.file("log", "rabbitmq.log"))
-        _write(folder.file("rabbitmq", "advanced.config"), RABBITMQ_CONFIG)
+        _write(folder.file("rabbitmq", "advanced.config"), RABBITMQ_CONFIG.format(user=user, password=password))
         _write(folder.file("rabbitmq", "enabled_plugins"), "[].\n")
 
     @staticmethod
-    def _environment(folder):
+    def _environment(folder, address):
         home = folder.file("rabbitmq")
         ports = folder.state["ports"]
         return {
@@ -66,7 +69,7 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": home,
             "RABBITMQ_MNESIA_BASE": os.path.join(home, "data"),
             "RABBITMQ_NODENAME": folder.state["node"],
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": address,
             "RABBITMQ_NODE_PORT": str(ports["amqp"]),
             "RABBITMQ_PID_FILE": os.path.join(home, "pid"),
             "RABBITMQ_SCHEMA_DIR": os.path.join(home, "schema"),
@@ -77,8 +80,7 @@ class RabbitMQ:
 
     def is_ready(self):
         """It opens its port last: when it greets, it serves."""
-        return _ask(self.port, b"AMQP\x00\x00\x09\x01").startswith(b"\x01\x00\x00")
-
+        return _ask(self.address, self.port, b"AMQP\x00\x00\x09\x01").startswith(b"\x01\x00\x00")
 
     def is_settled(self):
         """True when kill -9 would not cost a quorum queue that was declared just now.
@@ -103,27 +105,31 @@ SOCKET_PATH_BYTES = 107  # the most that the kernel takes
 class Redis:
     """Reached by a socket in the folder, which costs half of what loopback TCP does, and by TCP."""
 
-    def __init__(self, folder):
-        self.port = folder.state["ports"]["redis"]
-        self.tcp_url = f"redis://127.0.0.1:{self.port}/0"
+    def __init__(self, folder, address="127.0.0.1", password=""):
+        self.address, self.port, self._password = address, folder.state["ports"]["redis"], password
+        login = f":{password}@" if password else ""
+        self.tcp_url = f"redis://{login}{address}:{self.port}/0"
         path = folder.file("redis", "redis.sock")
         has_socket = len(os.fsencode(path)) <= SOCKET_PATH_BYTES
         self.url = f"unix://{urllib.parse.quote(path)}" if has_socket else self.tcp_url
         options = {
-            "port": self.port, "bind": "127.0.0.1", "dir": folder.file("redis"),
+            "port": self.port, "bind": address, "dir": folder.file("redis"),
             "appendonly": "yes", "appendfsync": "everysec", "save": "",
             "maxmemory-policy": "noeviction", "daemonize": "no",
             "auto-aof-rewrite-min-size": "256mb",  # the default of 64 MB is reached by 100,000 jobs
         }
         if has_socket:
             options.update(unixsocket=path, unixsocketperm=700)
+        if password:
+            options["requirepass"] = password
         argv = [_find("redis-server")]
         for name, value in options.items():
             argv += [f"--{name}", str(value)]
         self.node = Program("redis", argv, clean_environment(), folder.file("log", "redis.log"))
 
     def is_ready(self):
-        return _ask(self.port, b"PING\r\n").startswith(b"+PONG")  # -LOADING while it reads its file
+        login = f"AUTH {self._password}\r\n" if self._password else ""
+        return b"+PONG" in _ask(self.address, self.port, f"{login}PING\r\n".encode())  # -LOADING while it reads its file
 
     def is_settled(self):
         return True  # a write is in its file before it is answered
@@ -143,9 +149,9 @@ def known_settings(repository):
         return set(re.findall(r'^SETTING\([^"]*"(MILLRACE_[A-Z0-9_]+)"', file.read(), re.MULTILINE))
 
 
-def _ask(port, question):
+def _ask(address, port, question):
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        with socket.create_connection((address, port), timeout=1) as connection:
             connection.sendall(question)
             return connection.recv(64)
     except OSError:
