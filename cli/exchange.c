@@ -55,12 +55,21 @@ static long status_of(const struct exchange *x)
 
 /* ---- the body ------------------------------------------------------------------ */
 
+/* Standard input that cannot be opened by its name, a socket of sshd or somebody else's pipe, can be read all the same.
+ */
+static int open_to_read(const char *name)
+{
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 && !strcmp(name, "/dev/stdin") ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : fd;
+}
+
 static bool open_outgoing(struct exchange *x, const char *name)
 {
     struct outgoing *f = &x->files[x->file_count];
     struct stat      st;
 
-    *f = (struct outgoing){x, name, open(name, O_RDONLY | O_CLOEXEC), -1, 0};
+    *f = (struct outgoing){x, name, open_to_read(name), -1, 0};
     if (f->fd < 0) {
         local_fault(x, name, strerror(errno));
         return false;

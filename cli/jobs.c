@@ -63,6 +63,21 @@ enum outcome job_call(struct cli *cli, const char *method, const char *id, const
     return call_json(cli, &t, out);
 }
 
+enum outcome job_change(struct cli *cli, const char *method, const char *id, const char *behind)
+{
+    json_t      *record;
+    enum outcome o = job_call(cli, method, id, behind, &record);
+
+    if (o)
+        return o;
+    if (cli->is_json)
+        print_json(record);
+    else
+        print_state(record);
+    json_decref(record);
+    return EXIT_OK;
+}
+
 enum outcome job_submit(struct cli *cli, struct transfer *t, uint64_t progress_bytes, json_t **out)
 {
     char key[JOB_ID_BYTES];

@@ -15,6 +15,9 @@ enum outcome call_json(struct cli *cli, struct transfer *t, json_t **out);
 /* call_json of "METHOD /jobs/ID" and what stands behind the id. */
 enum outcome job_call(struct cli *cli, const char *method, const char *id, const char *behind, json_t **out);
 
+/* job_call that prints the record it is answered with: whole with --json, else its state. */
+enum outcome job_change(struct cli *cli, const char *method, const char *id, const char *behind);
+
 /* call_json of a submit: it gets an Idempotency-Key of its own unless it has one, so that it can be repeated. With
  * progress_bytes, and stderr a terminal, shows there how much of so many bytes is sent. */
 enum outcome job_submit(struct cli *cli, struct transfer *t, uint64_t progress_bytes, json_t **out);

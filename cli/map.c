@@ -32,8 +32,9 @@ struct map {
     struct walk_left_out left_out;
     char                *dataset; /* owned: its absolute path */
     FILE                *joblog;
-    size_t               known;  /* files in the plan of the earlier run */
-    bool                 is_new; /* there is no run to go on with */
+    size_t               known;     /* files in the plan of the earlier run */
+    bool                 is_new;    /* there is no run to go on with */
+    bool                 has_begun; /* the gateway took a job */
     struct fault         why;
 };
 
@@ -100,6 +101,16 @@ static void take_up(struct map *m)
             state_note_again(&m->state, &m->plan, i);
 }
 
+/* Before the state: what cannot be written to is found while nothing has happened yet. */
+static enum err open_joblog(struct map *m)
+{
+    const char *path = m->options.joblog;
+
+    if (!path || (m->joblog = joblog_open(path, !m->is_new)))
+        return ERR_OK;
+    return fault_set(&m->why, ERR_IO, "%.180s: %s", path, strerror(errno));
+}
+
 static enum err begin_session(struct map *m)
 {
     enum err e = ERR_OK;
@@ -125,6 +136,8 @@ static enum err prepare(struct map *m)
         e = make_plan(m);
     if (!e && !m->is_new)
         take_up(m);
+    if (!e && !o->is_dry)
+        e = open_joblog(m);
     if (!e && !o->is_dry)
         e = begin_session(m);
     return e;
@@ -158,7 +171,7 @@ static enum run_end go(struct map *m, double *wall_s)
     enum run_end       end;
 
     progress_init(&progress, isatty(STDERR_FILENO), n.all, n.done, n.failed, mono_ms());
-    end = map_run(&config, &m->why);
+    end = map_run(&config, &m->has_begun, &m->why);
     *wall_s = (double)(mono_us() - began) / 1e6;
     return end;
 }
@@ -178,6 +191,39 @@ static void finish(struct map *m, enum run_end end, double wall_s)
     free(report);
 }
 
+/* As a shell takes it. */
+static void put_word(struct buf *out, const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._/:,+=@%";
+
+    if (*word && strspn(word, plain) == strlen(word)) {
+        buf_printf(out, " %s%s", *word == '-' ? "./" : "", word);
+        return;
+    }
+    buf_printf(out, " %s'", *word == '-' ? "./" : "");
+    for (; *word; word++)
+        if (*word == '\'')
+            buf_text(out, "'\\''");
+        else
+            buf_append(out, word, 1);
+    buf_text(out, "'");
+}
+
+static void tell_how_to_go_on(const struct map *m)
+{
+    const char *url = line_text(&m->cli->line, OPTION_URL, NULL);
+    struct buf  words = {0};
+
+    if (url) {
+        buf_text(&words, " --url");
+        put_word(&words, url);
+    }
+    put_word(&words, m->options.dataset);
+    put_word(&words, m->options.output);
+    complain("to go on: millrace map --resume%.*s", (int)words.len, words.data);
+    buf_free(&words);
+}
+
 static enum outcome outcome_of(struct map *m, enum run_end end)
 {
     static const enum outcome outcomes[] = {
@@ -194,7 +240,7 @@ static enum outcome outcome_of(struct map *m, enum run_end end)
     if (end != RUN_ALL)
         complain("%s", end == RUN_CANCELLED ? "cancelled" : m->why.detail);
     if (n.to_do)
-        complain("to go on: millrace map --resume %s %s", m->options.dataset, m->options.output);
+        tell_how_to_go_on(m);
     return end == RUN_ALL && n.failed ? EXIT_JOB : outcomes[end];
 }
 
@@ -204,11 +250,11 @@ static enum outcome run_it(struct map *m)
     enum run_end end;
 
     tell_left_out(m);
-    if (m->options.joblog && !(m->joblog = joblog_open(m->options.joblog, !m->is_new)))
-        return give_up(EXIT_LOCAL, "%s: %s", m->options.joblog, strerror(errno));
     end = go(m, &wall_s);
-    if (m->joblog && fclose(m->joblog))
-        complain("%s: %s", m->options.joblog, strerror(errno));
+    if (m->is_new && !m->has_begun && (end == RUN_REFUSED || end == RUN_AWAY)) {
+        state_forget(&m->state); /* a mistyped option or url: the next attempt is no other run */
+        return give_up(end == RUN_AWAY ? EXIT_AWAY : EXIT_REFUSED, "%s", m->why.detail);
+    }
     finish(m, end, wall_s);
     return outcome_of(m, end);
 }
@@ -231,6 +277,8 @@ static enum outcome run(struct cli *cli)
         o = EXIT_OK;
     } else
         o = run_it(&m);
+    if (m.joblog && fclose(m.joblog))
+        complain("%s: %s", m.options.joblog, strerror(errno));
     state_close(&m.state);
     plan_free(&m.plan);
     map_options_free(&m.options);

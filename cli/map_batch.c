@@ -41,14 +41,17 @@ static enum err flush(const struct state *st, struct fault *why)
                                   : ERR_OK;
 }
 
-/* The folders above the file at path, below the output folder. */
-static void make_parents(char *path, size_t from)
+/* The folders above the file at path, below the output folder. 0, or errno. */
+static int make_parents(char *path, size_t from)
 {
-    for (char *slash = strchr(path + from, '/'); slash; slash = strchr(slash + 1, '/')) {
+    int fault = 0;
+
+    for (char *slash = strchr(path + from, '/'); slash && !fault; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        mkdir(path, 0777); /* what is wrong with it, the rename will say */
+        fault = mkdir(path, 0777) && errno != EEXIST ? errno : 0;
         *slash = '/';
     }
+    return fault;
 }
 
 /* 0, or errno. */
@@ -61,8 +64,9 @@ static int put_in_place(const struct state *st, const char *temporary, const cha
     if (rename(temporary, path.data)) {
         fault = errno;
         if (fault == ENOENT) {
-            make_parents(path.data, strlen(st->output) + 1);
-            fault = rename(temporary, path.data) ? errno : 0;
+            fault = make_parents(path.data, strlen(st->output) + 1);
+            if (!fault && rename(temporary, path.data))
+                fault = errno;
         }
     }
     buf_free(&path);
@@ -97,7 +101,11 @@ static void announce(struct batch *b, const struct batch_item *item)
     buf_free(&name);
 }
 
-static void put_one(struct batch *b, const struct batch_item *item)
+/* Whether it is the file system that fails, not this file. */
+static bool is_of_all(int fault) { return fault == ENOSPC || fault == EDQUOT || fault == EROFS || fault == EIO; }
+
+/* 0, or errno of a fault that the next file would meet as well. */
+static int put_one(struct batch *b, const struct batch_item *item)
 {
     struct buf    temporary = {0}, name = {0};
     struct ending end;
@@ -108,7 +116,7 @@ static void put_one(struct batch *b, const struct batch_item *item)
     name_of(b, item, &name);
     end = ending_of(item, name.data);
     fault = put_in_place(b->state, temporary.data, name.data);
-    if (fault) {
+    if (fault && !is_of_all(fault)) {
         unlink(temporary.data);
         snprintf(detail, sizeof detail, "its output %.160s cannot be written: %s", name.data, strerror(fault));
         end.is_done = false;
@@ -117,9 +125,27 @@ static void put_one(struct batch *b, const struct batch_item *item)
         end.bytes = 0;
         state_note_end(b->state, b->plan, item->index, &end);
     }
-    b->ended(b->ctx, item->index, &end);
+    fault = is_of_all(fault) ? fault : 0;
+    if (!fault)
+        b->ended(b->ctx, item->index, &end);
     buf_free(&temporary);
     buf_free(&name);
+    return fault;
+}
+
+/* All of them; ERR_IO where that cannot go on. The journal calls the rest done and their temporaries are whole: the
+ * next client puts them in place. */
+static enum err put_all(struct batch *b, struct fault *why)
+{
+    int fault = 0;
+
+    for (int i = 0; i < b->count; i++) {
+        if (!fault)
+            fault = put_one(b, &b->items[i]);
+        if (fault)
+            b->plan->files[b->items[i].index].state = PLAN_TO_DO;
+    }
+    return fault ? fault_set(why, ERR_IO, "the output folder cannot be written: %s", strerror(fault)) : ERR_OK;
 }
 
 enum err batch_commit(struct batch *b, struct fault *why)
@@ -130,10 +156,12 @@ enum err batch_commit(struct batch *b, struct fault *why)
         announce(b, &b->items[i]);
     if (!e)
         e = state_save(b->state, b->count > 0, why);
-    for (int i = 0; !e && i < b->count; i++)
-        put_one(b, &b->items[i]);
     if (!e)
+        e = put_all(b, why);
+    if (!e) {
         b->count = 0;
+        e = state_save(b->state, false, why); /* of those that could not be put in place; nothing, as a rule */
+    }
     return e;
 }
 

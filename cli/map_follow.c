@@ -17,6 +17,7 @@
 #define PAUSE_MS 500
 #define LAST_CALL_MS 5000 /* how long the gateway may be away when the group is closed or cancelled */
 #define ASK_ORPHANS_MS 1000
+#define DOUBTS_MAX 3
 
 /* ---- ends that come before the answer to their submit ---------------------------------- */
 
@@ -170,6 +171,7 @@ void follow_resolve(struct run *run)
 
     if (!run->is_in_doubt)
         return;
+    run->doubted_stamp = run->stamps;
     http_forgive(c->http); /* a run that is to stop needs its group to hear of what is under way */
     if (!*c->state->group) {
         make_group(run);
@@ -178,7 +180,8 @@ void follow_resolve(struct run *run)
     transfer_init(&t, "GET", "/groups/%s", c->state->group);
     http_do(c->http, &t);
     if (t.outcome == EXIT_OK && is_open(&t)) {
-        if (run->was_refused) /* not for the group's sake; why has the reason */
+        /* Not for the group's sake, unless a worker brought it back meanwhile; why has the reason. */
+        if (run->was_refused && ++run->doubts >= DOUBTS_MAX)
             run_stop(run, RUN_REFUSED, true, NULL);
         run->is_in_doubt = run->was_refused = false;
     } else if (t.outcome == EXIT_OK || t.status == 404) {

@@ -16,7 +16,7 @@
 
 #define FAILURES_MAX 1000
 #define NAME "report.html"
-#define OTHER_NAME "millrace-report.html" /* where an output is called so already */
+#define OTHER_NAME STATE_FOLDER "/report.html" /* where an output is called so already: no output is ever there */
 
 struct report {
     const struct report_config *config;
@@ -51,7 +51,10 @@ static void survey(struct report *r)
     size_t             next_sample = 0;
 
     for (size_t i = 0; i < p->count; i++) {
-        if (p->files[i].state == PLAN_TO_DO || p->files[i].is_gone || !ending_of(r, i, &end))
+        if (p->files[i].state == PLAN_TO_DO || !ending_of(r, i, &end))
+            continue;
+        r->is_name_taken |= end.is_done && !strcmp(end.output, NAME);
+        if (p->files[i].is_gone)
             continue;
         if (state_is_of_session(r->config->state, &p->files[i]) && end.started_ms) {
             int64_t ended = end.started_ms + end.run_us / 1000;
@@ -61,7 +64,6 @@ static void survey(struct report *r)
         }
         if (!end.is_done)
             continue;
-        r->is_name_taken |= !strcmp(end.output, NAME);
         if (i >= next_sample && r->sample_count < THUMBS_MAX && names_is_image(end.output)) {
             r->samples[r->sample_count++] = i;
             next_sample = i + (p->count + THUMBS_MAX - 1) / THUMBS_MAX; /* spread over the dataset */

@@ -185,7 +185,7 @@ static void leave_all(struct run *run)
     free(run->slots);
 }
 
-enum run_end map_run(const struct run_config *config, struct fault *why)
+enum run_end map_run(const struct run_config *config, bool *has_begun, struct fault *why)
 {
     struct troubled troubled = {.progress = config->progress};
     struct run      run = {.config = config, .why = why, .is_in_doubt = true, .position = config->state->position};
@@ -198,10 +198,11 @@ enum run_end map_run(const struct run_config *config, struct fault *why)
     if (run.stop != RUN_LOCAL)
         commit(&run);
     leave_all(&run);
-    if (run.stop == RUN_ALL && *config->state->group)
+    if ((run.stop == RUN_ALL || (run.stop == RUN_REFUSED && !run.has_begun)) && *config->state->group)
         follow_close(&run);
     follow_free(&run);
     progress_show(config->progress, mono_ms(), true);
     http_set_patience(config->http, 0, NULL, NULL);
+    *has_begun = run.has_begun;
     return run.stop;
 }

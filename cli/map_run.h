@@ -42,7 +42,8 @@ enum run_end {
     RUN_LOCAL,       /* the output folder cannot be written */
 };
 
-/* Does all files of the plan that are to be done. All else is borrowed. why is filled for the last three ends. */
-enum run_end map_run(const struct run_config *config, struct fault *why);
+/* Does all files of the plan that are to be done. All else is borrowed. why is filled for the last three ends.
+ * has_begun: whether the gateway took a job, as far as can be known. */
+enum run_end map_run(const struct run_config *config, bool *has_begun, struct fault *why);
 
 #endif

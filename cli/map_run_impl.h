@@ -53,11 +53,14 @@ struct run {
     uint64_t                 stamps;
     struct batch             batch;
     size_t                   ended, failed; /* in this run */
+    bool                     has_begun;     /* a job was accepted, or may have been */
     int64_t                  swept_ms;      /* mono: when due_ms of all slots was last looked at */
 
     /* ---- map_follow.c */
     struct transfer follow;
     bool            is_following, is_in_doubt, was_refused;
+    unsigned        doubts;        /* in a row that were not for the group's sake */
+    uint64_t        doubted_stamp; /* of the last submit before the last doubt: refusals up to it are no news */
     int64_t         follow_due_ms;
     uint64_t        position; /* the next of the group's ends to read */
     struct early   *early;

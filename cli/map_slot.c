@@ -113,13 +113,17 @@ static void fail(struct slot *slot, const char *code, const char *detail)
     free_slot(slot);
 }
 
-/* The gateway does not take it, or has nothing for it: "422 bad-body: why". */
+/* The gateway does not take it, or has nothing for it: "422 bad-body: why". A key that it does not know is no fault of
+ * the file. */
 static void fail_refused(struct slot *slot)
 {
     const struct transfer *t = &slot->transfer;
     const char            *detail = *t->code ? strstr(t->reason, ": ") : NULL;
 
-    fail(slot, *t->code ? t->code : "refused", detail ? detail + 2 : t->reason);
+    if (t->status == 401 || t->status == 403)
+        run_stop(slot->run, RUN_REFUSED, true, "%s", t->reason);
+    else
+        fail(slot, *t->code ? t->code : "refused", detail ? detail + 2 : t->reason);
 }
 
 /* Its job is no more: the file is submitted under another key. */
@@ -182,6 +186,7 @@ static void accepted(struct slot *slot)
         return;
     }
     enter_job(slot, record.id);
+    run->doubts = 0;
     slot->step = SLOT_IN_FLEET;
     slot->pause_ms = ASK_FIRST_MS;
     slot->due_ms = mono_ms() + slot->pause_ms;
@@ -198,14 +203,15 @@ static void refused(struct slot *slot)
     const struct transfer *t = &slot->transfer;
 
     if (t->status == 404) { /* the group is lost, or there is no such kind */
-        run->is_in_doubt = run->was_refused = true;
+        run->is_in_doubt = true;
+        run->was_refused |= slot->stamp > run->doubted_stamp;
         fault_set(run->why, ERR_NOT_FOUND, "%.250s", t->reason);
     } else if (t->status == 409) {
         run_stop(run, RUN_REFUSED, false, "the group of the jobs was closed by somebody else");
         slot_leave(slot);
     } else if (!strcmp(t->code, "key-reused")) { /* the file's bytes changed, its size and time did not */
         again(slot);
-    } else if (t->status == 401 || t->status == 403 || !strcmp(t->code, "bad-parameter")) {
+    } else if (!strcmp(t->code, "bad-parameter")) {
         run_stop(run, RUN_REFUSED, true, "%s", t->reason);
     } else {
         fail_refused(slot);
@@ -219,6 +225,7 @@ static void on_submitted(struct transfer *t)
     slot->run->submitting--;
     slot->step = SLOT_TO_SUBMIT;
     slot->due_ms = mono_ms();
+    slot->run->has_begun |= t->outcome == EXIT_OK || t->outcome == EXIT_AWAY;
     if (t->outcome == EXIT_OK)
         accepted(slot);
     else if (t->outcome == EXIT_REFUSED)

@@ -325,6 +325,14 @@ enum err state_begin(struct state *st, const char *dataset, const char *target, 
     return e;
 }
 
+void state_forget(const struct state *st)
+{
+    char *path = path_in(st, "journal");
+
+    unlink(path);
+    free(path);
+}
+
 /* ---- writing --------------------------------------------------------------------- */
 
 #define NUMBER_BYTES 24

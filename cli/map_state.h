@@ -36,7 +36,7 @@ struct state {
 struct ending {
     bool        is_done;
     int64_t     started_ms;    /* wall time; 0: it never ran */
-    int64_t     run_us;        /* CPU time as the fleet counts it */
+    int64_t     run_us;        /* from claim to end: CPU time where each slot has a core */
     const char *worker;        /* "" unless it ran */
     uint64_t    bytes;         /* done: of the output */
     const char *output;        /* done: its name, relative to the output folder */
@@ -54,6 +54,9 @@ void state_empty_temporaries(const struct state *st);
 /* Writes the journal of a new run: the plan as a whole or nothing. */
 enum err state_begin(struct state *st, const char *dataset, const char *target, const struct plan *p,
                      struct fault *why) MUST_CHECK;
+
+/* Removes the journal of a run that never began: what is said next may be something else. */
+void state_forget(const struct state *st);
 
 void state_note_session(struct state *st, int64_t wall);                    /* a client begins, or goes on */
 void state_note_file(struct state *st, const struct plan *p, size_t index); /* new or changed: to be done */

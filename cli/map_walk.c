@@ -111,12 +111,13 @@ enum err walk_dataset(const char *dataset, struct plan *p, struct walk_left_out 
     return e;
 }
 
-/* realpath of what may not be there: of the part that is, and the rest as it is written. */
+/* realpath of what may not be there: of the part that is, and the rest as it is written. NULL: errno says why; what is
+ * not there has no parent either. */
 static char *path_to_be(const char *path)
 {
     char      *whole = realpath(path, NULL);
     struct buf text = {0};
-    char      *parent, *slash;
+    char      *parent, *slash, *last;
 
     if (whole || errno != ENOENT)
         return whole;
@@ -126,9 +127,13 @@ static char *path_to_be(const char *path)
     slash = strrchr(parent, '/');
     if (slash)
         *slash = '\0';
-    whole = path_to_be(!slash ? "." : *parent ? parent : "/");
+    last = slash ? slash + 1 : parent;
+    if (!*last || !strcmp(last, ".."))
+        errno = ENOENT;
+    else
+        whole = path_to_be(!slash ? "." : *parent ? parent : "/");
     if (whole)
-        buf_printf(&text, "%s/%s", strcmp(whole, "/") ? whole : "", slash ? slash + 1 : parent);
+        buf_printf(&text, "%s/%s", strcmp(whole, "/") ? whole : "", last);
     free(whole);
     free(parent);
     return text.len ? (buf_append(&text, "", 1), buf_detach(&text)) : NULL;

@@ -2,20 +2,7 @@
 /* retry.c - millrace retry ID...: failed jobs once more, with the input they had. */
 #include "cli/jobs.h"
 
-static enum outcome retry(struct cli *cli, const char *id)
-{
-    json_t      *record;
-    enum outcome o = job_call(cli, "POST", id, "/retry", &record);
-
-    if (o)
-        return o;
-    if (cli->is_json)
-        print_json(record);
-    else
-        print_state(record);
-    json_decref(record);
-    return EXIT_OK;
-}
+static enum outcome retry(struct cli *cli, const char *id) { return job_change(cli, "POST", id, "/retry"); }
 
 static enum outcome run(struct cli *cli) { return for_each_operand(cli, 0, retry); }
 

@@ -13,6 +13,25 @@ enum outcome stats_get(struct cli *cli, json_t **out)
     return call_json(cli, &t, out);
 }
 
+enum outcome stats_show(struct cli *cli, const char *member, void (*view)(const json_t *stats, struct buf *out))
+{
+    json_t      *stats;
+    struct buf   text = {0};
+    enum outcome o = stats_get(cli, &stats);
+
+    if (o)
+        return o;
+    if (cli->is_json) {
+        print_json(member ? json_object_get(stats, member) : stats);
+    } else {
+        view(stats, &text);
+        fwrite(text.data, 1, text.len, stdout);
+    }
+    buf_free(&text);
+    json_decref(stats);
+    return EXIT_OK;
+}
+
 void view_jobs(const json_t *stats, struct buf *out)
 {
     const json_t *jobs = json_object_get(stats, "jobs"), *outbox = json_object_get(stats, "outbox");

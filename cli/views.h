@@ -8,6 +8,9 @@
 /* Calls for the document. */
 enum outcome stats_get(struct cli *cli, json_t **out);
 
+/* Calls, and prints: with --json the document, or its member of this name (NULL: all); else what view appends. */
+enum outcome stats_show(struct cli *cli, const char *member, void (*view)(const json_t *stats, struct buf *out));
+
 /* Appended to out. stats: the document, borrowed. */
 void view_jobs(const json_t *stats, struct buf *out);    /* the counts of each state */
 void view_queues(const json_t *stats, struct buf *out);  /* a line per kind */

@@ -2,24 +2,7 @@
 /* workers.c - millrace workers: who computes, and how busy each is. */
 #include "cli/views.h"
 
-static enum outcome run(struct cli *cli)
-{
-    json_t      *stats;
-    struct buf   text = {0};
-    enum outcome o = stats_get(cli, &stats);
-
-    if (o)
-        return o;
-    if (cli->is_json) {
-        print_json(json_object_get(stats, "workers"));
-    } else {
-        view_workers(stats, &text);
-        fwrite(text.data, 1, text.len, stdout);
-    }
-    buf_free(&text);
-    json_decref(stats);
-    return EXIT_OK;
-}
+static enum outcome run(struct cli *cli) { return stats_show(cli, "workers", view_workers); }
 
 const struct verb verb_workers = {
     .name = "workers",

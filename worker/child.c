@@ -128,6 +128,23 @@ static void take_ready(struct child *c, struct frame_ready *ready)
     c->events->ready(c->ctx, c, ready->kernel);
 }
 
+static bool set_limit(struct child *c, __rlimit_resource_t resource, uint64_t value)
+{
+    struct rlimit now;
+
+    if (prlimit(c->pid, resource, NULL, &now) != 0)
+        return false;
+    now.rlim_cur = value < now.rlim_max ? value : now.rlim_max;
+    return prlimit(c->pid, resource, &now, NULL) == 0;
+}
+
+/* What has been answered stays as it is: whoever keeps the descriptor of a result writes to it no more. */
+static void end_writing(struct child *c)
+{
+    if (c->is_lent)
+        (void)set_limit(c, RLIMIT_FSIZE, 0); /* fails only where nobody is left to write */
+}
+
 static void take_frame(struct child *c, union frame *frame, size_t len)
 {
     if (c->state == CHILD_STARTING && len == sizeof frame->ready && frame->type == FRAME_READY) {
@@ -136,6 +153,7 @@ static void take_frame(struct child *c, union frame *frame, size_t len)
         c->state = CHILD_READY;
         c->failures = 0;
         c->jobs++;
+        end_writing(c);
         c->events->done(c->ctx, c, &frame->done);
     } else {
         child_kill(c, KILL_GARBLED);
@@ -311,16 +329,6 @@ bool child_is_failing(const struct child *c)
 bool child_is_at_hand(const struct child *c) { return c->state == CHILD_READY || c->state == CHILD_ASLEEP; }
 
 /* ---- jobs ----------------------------------------------------------------- */
-
-static bool set_limit(struct child *c, __rlimit_resource_t resource, uint64_t value)
-{
-    struct rlimit now;
-
-    if (prlimit(c->pid, resource, NULL, &now) != 0)
-        return false;
-    now.rlim_cur = value < now.rlim_max ? value : now.rlim_max;
-    return prlimit(c->pid, resource, &now, NULL) == 0;
-}
 
 /* What the jail leaves an executor does for inline jobs. One with blobs maps its operands, which costs addresses,
  * and writes a file; the limits are lent to it for the job, from out here, for it cannot change them itself. */

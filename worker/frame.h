@@ -12,11 +12,10 @@
  * descriptors of the blobs (inputs in their order, then the output); the executor
  * computes, closes them, and answers struct frame_done. For such a job the
  * supervisor has raised the executor's limits of addresses and of file size,
- * which the jail set for inline jobs. A kind that is open-ended puts a result of up
- * to inline_max bytes into the map, and a larger one into the output file, if it
- * comes with one. Either end closing ends the other, and so
- * does a frame that makes no sense, or that comes with another number of
- * descriptors than it says.
+ * which the jail set for inline jobs; with the answer that of file size is 0 again. A kind that is open-ended puts a
+ * result of up to inline_max bytes into the map, and a larger one into the output file, if it comes with one. Either
+ * end closing ends the other, and so does a frame that makes no sense, or that comes with another number of descriptors
+ * than it says.
  */
 #ifndef MILLRACE_FRAME_H
 #define MILLRACE_FRAME_H

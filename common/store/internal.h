@@ -125,6 +125,18 @@ void reply_free(struct reply_parts *parts);
 /* The same for what is told of a job that has ended: epoch, record, perhaps the result. */
 bool reply_read_notice(const char *id, const redisReply *r, struct reply_parts *out);
 
+/* ---- notice.c ------------------------------------------------------------- */
+
+struct notice {
+    unsigned char     *bytes; /* owned; value and parts point into it */
+    redisReply         value; /* not hiredis' own */
+    struct reply_parts parts;
+};
+
+/* Reads the packed text; false: nothing that could be understood. To be freed either way. */
+bool notice_read(const char *id, const char *bytes, size_t len, struct notice *out);
+void notice_free(struct notice *n);
+
 /* ---- ring.c --------------------------------------------------------------- */
 
 struct ring {

@@ -35,19 +35,11 @@ static void plan_again(struct subscription *sub)
  * listener has to ask. */
 static void tell_ended(struct store *s, const char *id, const char *rest, size_t len)
 {
-    redisReader       *reader = len ? redisReaderCreate() : NULL;
-    void              *reply = NULL;
-    struct reply_parts parts = {0};
-    bool               is_told = reader && redisReaderFeed(reader, rest, len) == REDIS_OK &&
-                   redisReaderGetReply(reader, &reply) == REDIS_OK && reply && reply_read_notice(id, reply, &parts) &&
-                   parts.reply.epoch == s->epoch;
+    struct notice n;
+    bool          is_told = notice_read(id, rest, len, &n) && n.parts.reply.epoch == s->epoch;
 
-    s->events.ended(s->ctx, id, is_told ? &parts.reply : NULL);
-    reply_free(&parts);
-    if (reply)
-        freeReplyObject(reply);
-    if (reader)
-        redisReaderFree(reader);
+    s->events.ended(s->ctx, id, is_told ? &n.parts.reply : NULL);
+    notice_free(&n);
 }
 
 static void on_ended(struct store *s, const char *text, size_t len)

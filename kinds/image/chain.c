@@ -155,6 +155,9 @@ static bool is_unordered(const struct image_op *op)
     return (op->code == OP_ROTATE && image_quarter_turns(op->number) != 0) || (op->code == OP_FLIP && op->is_vertical);
 }
 
+/* Whether it computes a line from many around it. Strips of its result overlap in what they need. */
+static bool is_wide(const struct image_op *op) { return op->code == OP_BLUR || op->code == OP_SHARPEN; }
+
 static enum err apply(struct pipeline *p, const struct image_op *op, int number)
 {
     switch (op->code) {
@@ -185,8 +188,9 @@ static enum err apply(struct pipeline *p, const struct image_op *op, int number)
 
 enum err pipeline_apply(struct pipeline *p, const struct image_op *op, int number)
 {
-    enum err e = is_unordered(op) ? pipeline_gather(p) : ERR_OK;
+    enum err e = is_unordered(op) || (is_wide(op) && p->is_overlapping) ? pipeline_gather(p) : ERR_OK;
 
+    p->is_overlapping |= is_wide(op);
     if (!e)
         e = apply(p, op, number);
     if (!e && is_unordered(op) && number < p->plan->count) /* or the next one would have it computed in small pieces */

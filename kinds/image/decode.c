@@ -68,12 +68,14 @@ static double first_factor(const struct pipeline *p)
 }
 
 /* A JPEG can be decoded at a half, a quarter or an eighth of its size. As much of that as leaves the filter, which is
- * better at it, the last half at least. */
+ * better at it, the last half at least; and no side may become shorter than a pixel, which ends libvips. */
 static enum err read_smaller(struct pipeline *p)
 {
     double factor = first_factor(p);
     int    shrink = factor <= 1 / 16.0 ? 8 : factor <= 1 / 8.0 ? 4 : factor <= 1 / 4.0 ? 2 : 1;
 
+    while (shrink > p->width || shrink > p->height)
+        shrink /= 2;
     if (p->from != IMAGE_JPEG || shrink == 1)
         return ERR_OK;
     return pipeline_step(p, load(p, shrink, &p->next));

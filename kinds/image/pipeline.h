@@ -3,7 +3,8 @@
  *
  * libvips is lazy: what open and apply build is computed when the result is written, line by line as far as it can.
  * An operation that reads its image in another order than from top to bottom gets all of it in memory first, and hands
- * all of it on, so that no pixel is computed twice and the memory that a chain takes does not grow with its length.
+ * all of it on; and one that reads the lines around each line gets what another such has made in memory. So pixels are
+ * not computed again and again, and neither time nor memory grows faster than the chain.
  */
 #ifndef MILLRACE_IMAGE_PIPELINE_H
 #define MILLRACE_IMAGE_PIPELINE_H
@@ -21,10 +22,11 @@ struct pipeline {
     enum image_format        from, to;
     bool                     is_lossless; /* the input is a WebP without loss */
     unsigned char            background[3];
-    VipsImage               *image;         /* owned; replaced by each step */
-    VipsImage               *next;          /* where the call that makes the next one puts it; else NULL */
-    int                      width, height; /* of what the next operation sees: a JPEG may have been read smaller */
-    double                   done;          /* progress when the computing that goes on now began */
+    VipsImage               *image;          /* owned; replaced by each step */
+    bool                     is_overlapping; /* and it is not computed yet: each of its lines costs many */
+    VipsImage               *next;           /* where the call that makes the next one puts it; else NULL */
+    int                      width, height;  /* of what the next operation sees: a JPEG may have been read smaller */
+    double                   done;           /* progress when the computing that goes on now began */
 };
 
 /* decode.c: opens the file and makes it upright. ERR_BODY: no image, or one beyond the limits. */

@@ -70,6 +70,7 @@ enum err pipeline_gather(struct pipeline *p)
     pipeline_watch(p, GATHER_PART);
     p->next = vips_image_copy_memory(p->image);
     p->done += (1 - p->done) * GATHER_PART;
+    p->is_overlapping = false;
     return pipeline_step(p, p->next ? 0 : -1);
 }
 

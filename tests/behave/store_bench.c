@@ -151,6 +151,10 @@ static void on_ended(void *ctx, const char *id, const struct store_reply *reply)
     struct bench *b = ctx;
 
     *b->told = 0;
+    b->told_len = reply ? reply->data_len : 0;
+    assert_true(b->told_len <= sizeof b->told_data);
+    if (b->told_len)
+        memcpy(b->told_data, reply->data, b->told_len);
     if (reply)
         snprintf(b->told, sizeof b->told, "%s %.*s", job_state_name(reply->record->state), (int)reply->data_len,
                  reply->data ? (const char *)reply->data : "");

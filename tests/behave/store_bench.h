@@ -40,7 +40,9 @@ struct bench {
     const char   *password; /* NULL: none */
     int           ups, downs, missed, kicks, sets;
     char          ended[JOB_ID_BYTES];
-    char          told[64]; /* with that: the state and the result of its record, "" without one */
+    char          told[64];        /* with that: the state and the result of its record, "" without one */
+    char          told_data[4096]; /* the result alone */
+    size_t        told_len;
     struct seen   seen;
 };
 

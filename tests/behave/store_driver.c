@@ -434,6 +434,71 @@ static void store__watched_jobs_tell_their_end(void **state)
     msg_free(m);
 }
 
+/* Tells the end of a job with this result, and compares what is told with it. */
+static void tell_result(struct bench *b, const char *bytes, size_t len)
+{
+    struct msg  *m = pending_msg(b);
+    struct lease l = {.msg = m};
+
+    *b->ended = 0;
+    store_get(b->store, m->id, true, on_answer, &b->seen);
+    assert_int_equal(answer(b), STORE_OK);
+    claimed(b, &l);
+    finish(b, &l, bytes, len, "application/octet-stream", false);
+    assert_int_equal(answer(b), STORE_OK);
+    for (int64_t end = mono_ms() + LATE_MS; !*b->ended && mono_ms() < end;)
+        uv_run(&b->loop, UV_RUN_ONCE);
+    assert_string_equal(b->ended, m->id);
+    assert_int_equal(b->told_len, len <= 4096 ? len : 0);
+    assert_memory_equal(b->told_data, bytes, b->told_len);
+    msg_free(m);
+}
+
+static void store__results_of_any_length_are_told(void **state)
+{
+    static const size_t lengths[] = {0, 1, 31, 32, 64, 65, 255, 256, 4095, 4096, 4097, 70000};
+    struct bench       *b = started(state);
+    static char         bytes[70000];
+
+    await(b, &b->missed, 1);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (char)(i * 7 % 256);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        tell_result(b, bytes, lengths[i]);
+}
+
+/* Whoever may talk to the server may publish; what cannot be read is an end to ask for. */
+static void store__an_end_told_in_another_way_is_told_by_its_id(void **state)
+{
+    static const char *const texts[] = {"",
+                                        "\\n",
+                                        "\\n\\223",
+                                        "\\n\\223\\241",
+                                        "\\n\\335\\377\\377\\377\\377",
+                                        "\\n\\333\\377\\377",
+                                        "\\n\\300",
+                                        "\\n\\221\\241x",
+                                        "\\n\\222\\241\\061\\220",
+                                        "\\n\\221\\221\\221\\220",
+                                        "\\n\\222\\220\\220",
+                                        "\\n\\222\\241\\061\\222\\245state\\247pending"};
+    struct bench            *b = started(state);
+    char                     id[JOB_ID_BYTES], command[256];
+
+    await(b, &b->missed, 1);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        *b->ended = 0;
+        strcpy(b->told, "?");
+        job_id_new(id);
+        snprintf(command, sizeof command, "PUBLISH millrace:ended \"$(printf '%s%s')\"", id, texts[i]);
+        cli(b, command);
+        for (int64_t end = mono_ms() + LATE_MS; !*b->ended && mono_ms() < end;)
+            uv_run(&b->loop, UV_RUN_ONCE);
+        assert_string_equal(b->ended, id);
+        assert_string_equal(b->told, "");
+    }
+}
+
 static void store__logs_in_and_selects_the_database(void **state)
 {
     struct bench *b = *state;
@@ -594,6 +659,8 @@ int main(void)
         TEST(store__a_silent_server_is_given_up_after_three_seconds),
         TEST(store__a_server_that_may_evict_records_is_refused),
         TEST(store__watched_jobs_tell_their_end),
+        TEST(store__results_of_any_length_are_told),
+        TEST(store__an_end_told_in_another_way_is_told_by_its_id),
         TEST(store__logs_in_and_selects_the_database),
         TEST(store__closing_answers_what_is_outstanding),
         TEST(store__may_be_closed_from_inside_an_answer),

@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import termios
 import time
@@ -57,6 +58,14 @@ def test_submit_prints_the_id_alone_and_wait_says_how_each_ended(client, tmp_pat
     second = client.out("submit", "spin", "seconds=0.1")
     assert client.out("wait", second, first).splitlines() == [f"{second} completed", f"{first} completed"]
     assert json.loads(client.out("result", first)) == {"value": chained_sha512(b"some bytes", 3)}
+
+
+def test_an_input_from_a_socket_as_sshd_gives_it(client):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"leaf")
+        ours.shutdown(socket.SHUT_WR)
+        assert client.out("hash", "-", stdin=theirs) == hashlib.sha512(b"leaf").hexdigest()
 
 
 def test_an_input_from_stdin(client):

@@ -103,6 +103,17 @@ def test_sizes(image, format, ops, size):
     assert (out.format, out.size) == (format, size)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 8, 9])
+def test_what_is_thin_may_be_made_much_smaller(image, format, side):
+    for width, height in ((side, 300), (300, side)):
+        body = save(draw(width, height), format)
+        for ops, factor in (("scale:0.01", 0.01), ("scale:0.1", 0.1), ("scale:0.2", 0.2), ("fit:7", 7 / 300)):
+            size = tuple(max(1, int(factor * length + 0.5)) for length in (width, height))
+            assert image(body, ops).size == size, (width, height, ops)
+        assert image(body, "thumbnail:1").size == (1, 1)
+
+
 @pytest.mark.parametrize("source", FORMATS)
 @pytest.mark.parametrize("target", FORMATS)
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
@@ -408,3 +419,16 @@ def test_memory_is_bounded_and_says_so(refusal, ops):
 def test_long_images_need_little_memory(image):
     file = save(draw(4000, 8000), "PNG")  # 92 MiB of pixels, line by line
     assert image(file, "scale:0.1,blur:1,convert:jpeg", memory_max=64 << 20).size == (400, 800)
+
+
+def test_a_chain_takes_no_more_time_than_its_operations(tmp_path):
+    file = save(draw(800, 600, noise=90), "JPEG")
+
+    def seconds(count):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run(tmp_path, file, ",".join(["blur:20"] * count))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime
+
+    start = min(seconds(0) for _ in range(3))
+    assert seconds(8) - start < 14 * (min(seconds(1) for _ in range(3)) - start)

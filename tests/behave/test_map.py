@@ -146,6 +146,19 @@ def test_failures_are_named_and_make_the_exit_status_1(fleet, folders):
     assert "empty" in page and "bad-body" in page
 
 
+def test_an_output_that_cannot_have_its_name_is_a_failure_that_stays(fleet, folders):
+    dataset, output = folders
+    fill(dataset, 2)
+    name = "x" * 251 + ".txt"  # with .json it is longer than a name may be
+    (dataset / name).write_bytes(b"long")
+    client = run_map(fleet, dataset, output, "-k", "hash", "-p", "iterations=1", "--json", status=1)
+    summary = json.loads(client.out)
+    assert (summary["done"], summary["failed"], summary["ended_now"]) == (2, 1, 3)
+    assert [(one["name"], one["code"]) for one in summary["failures"]] == [(name, "io")]
+    client = run_map(fleet, dataset, output, "--resume", status=1)
+    assert f"failed: {name}: io: " in client.out and accepted(fleet) == 3
+
+
 def test_a_job_that_fails_on_the_fleet_is_named_with_its_reason(fleet, folders):
     dataset, output = folders
     fill(dataset, 2)
@@ -163,8 +176,31 @@ def test_parameters_that_are_refused_end_the_run_at_once(fleet, folders):
     fill(dataset, 20)
     for options, word in ((("-k", "hash", "-p", "iterations=0"), "iterations"), (("-k", "nonsense"), "nonsense")):
         client = run_map(fleet, dataset, output, *options, status=3)
-        assert word in client.err and "to go on" in client.err
-        shutil.rmtree(output)
+        assert word in client.err and "to go on" not in client.err
+    run_map(fleet, dataset, output, "-k", "hash", "-p", "iterations=1")  # what never began is in nobody's way
+
+
+def test_what_was_mistyped_is_no_run_that_has_to_be_gone_on_with(fleet, folders):
+    dataset, output = folders
+    fill(dataset, 3)
+    options = ("-k", "hash", "-p", "iterations=1")
+    client = run_map(fleet, dataset, output, *options, "--joblog", output / "none" / "log", status=5)
+    assert "none/log: No such file or directory" in client.err
+    run_map(fleet, dataset, output, *options, "--url", "http://127.0.0.1:1", "--patience", 0, status=4)
+    run_map(fleet, dataset, output, *options)
+    assert len(outputs(output)) == 3
+
+
+def test_the_words_to_go_on_with_are_those_of_a_shell(fleet, folders, tmp_path):
+    dataset, output = tmp_path / "it's mine", tmp_path / "o u t"
+    dataset.mkdir()
+    fill(dataset, 3)
+    (dataset / "empty").write_bytes(b"")
+    client = run_map(fleet, dataset, output, "-k", "hash", "-p", "iterations=1", "-j", 1, "--halt", "now,fail=1",
+                     "--url", fleet.gateways[0].url, status=1)
+    words = re.search("to go on: millrace(.*)", client.err).group(1)
+    ended = subprocess.run(f"{BUILD}/millrace {words}", shell=True, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and "3 of 4 files done, 1 failed" in ended.stdout, ended.stderr
 
 
 def test_a_dataset_without_files_is_done(fleet, folders):
@@ -238,6 +274,12 @@ def test_folders_that_contain_each_other_are_refused(tmp_path, folders, output):
     client = run_map(None, folders[0], tmp_path / output, "-k", "hash", "-p", "iterations=1", status=2)
     assert " lies in " in client.err
     assert not list(folders[0].iterdir())
+
+
+def test_a_way_through_a_folder_that_is_not_there_leads_nowhere(tmp_path, folders):
+    client = run_map(None, folders[0], tmp_path / "none" / ".." / "dataset" / "below", "-k", "spin", status=5)
+    assert "cannot be reached: No such file" in client.err
+    assert not list(folders[0].iterdir()) and not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("options,word", [

@@ -5,6 +5,7 @@ which has a program of its own, beside the kinds of millrace-exec."""
 import math
 import os
 import signal
+import sys
 
 import pytest
 import test_executor
@@ -265,6 +266,40 @@ def test_a_program_that_vanishes_is_waited_for(fleet, tmp_path):
     assert fleet.job(waits)["state"] == "pending"
     link.symlink_to(os.path.join(BUILD, "sample", SAMPLE))
     completed(fleet, waits)
+
+
+KEEPS_WRITING = """#!/usr/bin/python3
+import os, socket, sys
+sys.path[:0] = {path!r}
+import test_executor as t
+ours = socket.socket(fileno=3)
+socket.recv_fds(ours, 4096, 1)
+ours.send(bytes(t.Ready(t.READY, os.getpid(), b"")))
+while True:
+    output = socket.recv_fds(ours, 16384, 8)[1][-1]
+    at = os.pwrite(output, b"a" * 400000, 0)
+    done = t.Done(t.DONE, 0, at, 1)
+    done.sum = b"0" * 32
+    ours.send(bytes(done))
+    try:
+        while at < 1 << 24:
+            at += os.pwrite(output, b"b" * 4096, at)
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.skipif(IS_SANITIZED, reason="it borrows the frames of a program that is not sanitized")
+def test_a_program_that_writes_on_behind_its_answer_spoils_no_completed_job(fleet, tmp_path):
+    program = tmp_path / "program"
+    program.write_text(KEEPS_WRITING.format(path=[path for path in sys.path if "tests" in path]))
+    program.chmod(0o755)
+    fleet.start_gateway()
+    fleet.start_worker(MILLRACE_KINDS="sample", MILLRACE_EXEC_SAMPLE=program)
+    for job in [fleet.submit("sample", b"x", attempts=1) for _ in range(8)]:
+        if fleet.wait_end(job)["state"] == "completed":
+            answer = fleet.result(job)
+            assert answer.status_code == 200 and answer.content == b"a" * 400000
 
 
 def test_kinds_whose_program_is_absent_are_not_served(fleet):

@@ -391,3 +391,36 @@ def test_a_message_with_a_group_that_is_none_runs_all_the_same(store):
         store.finish(store.leased(job))
         assert store.state(job) == "completed"
     assert not list(store.r.scan_iter("set*"))
+
+
+@pytest.mark.parametrize("text", ["-" * 36, "0000000a-----" + "0" * 23, "a" * 36, "../x", ""])
+def test_a_message_that_names_no_set_is_of_none(store, text):
+    """Anybody may have written it: its job ends all the same."""
+    job = Job(store, group=text)
+    job.epoch = 0
+    lease = store.leased(job)
+    assert store.finish(lease) == store.finish(lease) == "ok"
+    assert "group" not in store.record(job) and not list(store.r.scan_iter("set*"))
+
+
+def test_a_member_that_outlives_its_set_is_counted_when_it_is_retried(store, name):
+    """Programs may be set to keep what has ended for different times."""
+    job = make_pending(store, group=name)
+    fail_for_good(store, job)
+    store.r.delete(f"set:{name}", f"set-ends:{name}")
+    assert store.call("retry", job.id)[0] == "ok"
+    assert counts(store, name) == {"pending": 1} and store.view(name)["accepted"] == 1
+    store.finish(store.leased(job, copy=uuid.uuid4().hex))
+    assert counts(store, name) == {"completed": 1} and store.view(name)["state"] == "ended"
+
+
+def test_of_a_member_that_has_expired_a_mark_is_no_record(store, name):
+    """The replay of a pull leaves one."""
+    job = make_pending(store, group=name)
+    store.finish(store.leased(job))
+    assert list(store.pull()) == [job.id]
+    store.r.delete(f"job:{job.id}")
+    store.new_epoch()
+    assert store.call("pulled", KIND, DAY, job.id) == "ok"
+    assert store.call("set_ends", name, DAY, 0, 10, 0)[3:] == [job.id, None]
+    store.r.delete(f"job:{job.id}")

@@ -101,7 +101,8 @@ local function close(id, kind, from, state, retention, idem, watch, is_tied)
         call('PEXPIRE', 'idem:' .. idem, retention)
     end
     if watch then
-        call('PUBLISH', 'millrace:ended', is_tied and id or rare().notice(id)) -- ties may go on changing the record
+        -- Ties may go on changing the record.
+        call('PUBLISH', 'millrace:ended', is_tied and id or rare().notice(id, state))
     end
     if is_tied then
         ties().close(id, from, state, retention)

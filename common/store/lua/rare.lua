@@ -139,27 +139,16 @@ rare = function()
         end
     end
 
-    -- What is published of a job that has just ended, so that nobody has to ask again: the
-    -- id, a newline, and in the form of a Redis answer the epoch, the record, and the result
-    -- if it is short.
-    function t.notice(id)
-        local r = call('HGETALL', 'job:' .. id)
-        local field = {}
-        for i = 1, #r, 2 do
-            field[r[i]] = r[i + 1]
+    -- What is published of a job that has just ended, so that nobody has to ask again: the id, a newline, and
+    -- packed the epoch, the record, and the result if it is short.
+    function t.notice(id, state)
+        local key = 'job:' .. id
+        local what = {ARGV[1], call('HGETALL', key)}
+        if state == 'completed' then
+            local r = call('HMGET', key, 'blob', 'out', 'bytes')
+            what[3] = not r[1] and (r[2] or tonumber(r[3]) <= 4096 and call('GET', 'out:' .. id)) or nil
         end
-        local result = field.state == 'completed' and not field.blob and
-            (field.out or tonumber(field.bytes) <= 4096 and call('GET', 'out:' .. id))
-        local parts = {id, '\n*', result and 3 or 2, '\r\n$', #ARGV[1], '\r\n', ARGV[1], '\r\n*', #r, '\r\n'}
-        local n = #parts
-        if result then
-            r[#r + 1] = result -- behind the record as the next element
-        end
-        for i = 1, #r do
-            parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4], parts[n + 5] = '$', #r[i], '\r\n', r[i], '\r\n'
-            n = n + 5
-        end
-        return table.concat(parts)
+        return id .. '\n' .. cmsgpack.pack(what)
     end
 
     return t

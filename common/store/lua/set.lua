@@ -33,8 +33,11 @@ sets = function()
         return t
     end
 
+    -- Its time is read when members end, so that must be one.
     local function is_id(text)
-        return type(text) == 'string' and #text == 36 and not string.find(text, '[^0-9a-f-]')
+        local digit = '[0-9a-f]'
+        return type(text) == 'string' and #text == 36 and
+            string.find(text, '^' .. string.rep(digit, 8) .. '%-' .. string.rep(digit, 4) .. '%-[0-9a-f-]+$') == 1
     end
 
     -- Whether no member is live, or may be soon. Of a set that is closed: whether it has ended.
@@ -135,11 +138,14 @@ sets = function()
         end
     end
 
-    -- A failed member lives again.
+    -- A failed member lives again. A set that was forgotten before it has never counted it.
     function t.revive(id, is_by_person)
         local set = call('HGET', 'job:' .. id, 'group')
         if set then
-            call('HINCRBY', 'set:' .. set, 'failed', -1)
+            if call('HINCRBY', 'set:' .. set, 'failed', -1) < 0 then
+                call('HINCRBY', 'set:' .. set, 'failed', 1)
+                call('HINCRBY', 'set:' .. set, 'accepted', 1)
+            end
             if is_by_person and call('HEXISTS', 'set:' .. set, 'cancelled') == 1 then
                 call('HSET', 'job:' .. id, 'again', 1)
             end

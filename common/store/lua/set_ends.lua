@@ -15,7 +15,7 @@ for _, entry in ipairs(call('XRANGE', 'set-ends:' .. ARGV[2], '(' .. position ..
     local id = entry[2][2]
     local record = call('HGETALL', 'job:' .. id)
     answer[#answer + 1] = id
-    answer[#answer + 1] = #record > 0 and record
+    answer[#answer + 1] = #record > 2 and record -- a mark is one field
     answer[3] = string.match(entry[1], '^%d+')
 end
 if #answer == 3 and state ~= 'ended' and ARGV[6] == '1' then
