@@ -121,7 +121,8 @@ static void add_frame(struct buf *frame, const struct buf *text, const struct wi
     buf_text(frame, "\033[J");
 }
 
-static void draw(const struct top *top)
+/* False when nobody can see it any more: the terminal has gone, and its hangup was not for us or not heard. */
+static bool draw(const struct top *top)
 {
     struct winsize size = {.ws_row = 24, .ws_col = 80};
     struct buf     text = {0}, frame = {0};
@@ -141,6 +142,7 @@ static void draw(const struct top *top)
     fflush(stdout);
     buf_free(&text);
     buf_free(&frame);
+    return !ferror(stdout);
 }
 
 /* ---- asking -------------------------------------------------------------------- */
@@ -203,7 +205,8 @@ static enum outcome watch(struct top *top, int64_t every_ms)
             is_asked = false;
             o = take_answer(top);
         }
-        draw(top);
+        if (!draw(top))
+            break;
     }
     http_abort(top->cli->http, &top->call);
     return o == EXIT_OK && interrupt_count() ? EXIT_INTERRUPTED : o;

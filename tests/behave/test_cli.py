@@ -273,6 +273,15 @@ def test_top_gives_the_terminal_back_after_a_signal(client, number):
     assert terminal.ended() == INTERRUPTED
 
 
+def test_top_ends_when_its_terminal_is_gone(client):
+    """Without a controlling terminal no signal tells it."""
+    terminal = Terminal(client, "top")
+    terminal.expect("WORKER")
+    os.close(terminal.slave)
+    os.close(terminal.master)
+    terminal.process.wait(20)
+
+
 def test_top_says_that_the_gateway_is_away_and_goes_on(client):
     terminal = Terminal(client, "top", "--url", f"http://127.0.0.1:{free_port()}", "--patience", "0", "--every", "0.1")
     terminal.expect("connect")
