@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* browse.c - looks: the dead queue read, held and settled; messages counted.
  *
- *   FREE -> LOCKING -> COUNTING -> READING -> CANCELLING -> CLOSING -> FREE
- *             |  ^         \ (a count, or nothing there) --/  \ (found) -> HELD -> CLOSING
- *            WAITING
+ *   FREE -> LOCKING -> COUNTING -> READING -> CANCELLING -> RETURNING -> CLOSING -> FREE
+ *             |  ^         |                      \ (found) -> HELD -> /      ^
+ *            WAITING       \ (a count, or nothing there) ------------------/
  *
  * All of the first DEAD_READ_MAX messages are read whatever is wanted of them,
  * by one consumer with that prefetch, and returned by one nack: a quorum queue
  * keeps the order of what is returned together, and puts a part that is
- * returned alone behind what was returned before. Only of what is looked for is
- * the body kept. The queue's x-delivery-limit is far beyond the looks of a life.
+ * returned alone behind what was returned before. What was returned is back a
+ * little later: the lock is kept until the broker counts it again, or the next
+ * reader would miss it. Only of what is looked for is the body kept. The queue's x-delivery-limit is far beyond the
+ * looks of a life.
  */
 #include "common/broker/browse.h"
 #include "common/broker/broker_impl.h"
@@ -17,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/checksum.h"
 #include "common/log.h"
 #include "common/retry.h"
 
@@ -25,6 +26,7 @@
 #define CONSUMER_TAG "browse"
 #define LOOK_MS 10000 /* for one look, also until it begins */
 #define LOCK_MS 50    /* between two tries for the lock */
+#define BACK_MS 5     /* between two looks at whether what was returned is back */
 #define QUIET_MS 2000 /* no further message: somebody else has taken it */
 
 static struct conn *conn_of(struct broker *b) { return &b->conns[CONN_PUBLISH]; }
@@ -85,36 +87,55 @@ static struct look *look_new(struct broker *b, enum look_type type, browse_fn *f
     return k;
 }
 
-static void drop_letter(struct browser *w)
-{
-    if (w->letter)
-        msg_free(w->letter->msg);
-    free(w->letter);
-    checksum_free(w->sum);
-    w->letter = NULL;
-    w->sum = NULL;
-    w->has_header = false;
-}
-
 /* ---- letting go ---- */
 
-/* All that was delivered and is not settled goes back, in its order; then the lock, then the channel. */
-static void close_channel(struct broker *b)
+static void unlock(struct broker *b)
 {
     struct conn         *c = conn_of(b);
-    amqp_basic_nack_t    nack = {.multiple = 1, .requeue = 1};
     amqp_queue_delete_t  unlock = {.queue = bytes_of(LOCK_QUEUE)};
     amqp_channel_close_t close = {.reply_code = AMQP_REPLY_SUCCESS, .reply_text = bytes_of("done")};
 
-    drop_letter(&b->browser);
-    if (b->browser.arrived)
-        put(c, AMQP_BASIC_NACK_METHOD, &nack);
     if (b->browser.is_locked)
         put(c, AMQP_QUEUE_DELETE_METHOD, &unlock);
     b->browser.is_locked = false;
     put(c, AMQP_CHANNEL_CLOSE_METHOD, &close);
     b->browser.step = BROWSE_CLOSING;
     b->browser.wake_ms = b->now_ms + LOOK_MS;
+}
+
+/* Asks once more; the answer comes to on_back. */
+static void ask_back(struct broker *b)
+{
+    amqp_queue_declare_t declare = {.queue = bytes_of(topology_dead_queue()), .passive = 1};
+
+    put(conn_of(b), AMQP_QUEUE_DECLARE_METHOD, &declare);
+    b->browser.wake_ms = b->browser.back_ms;
+}
+
+/* Somebody who takes messages by other means must not hold us up for long. */
+static void on_back(struct broker *b, int64_t ready)
+{
+    if (ready >= b->browser.expected)
+        unlock(b);
+    else if (b->now_ms + BACK_MS < b->browser.back_ms)
+        b->browser.wake_ms = b->now_ms + BACK_MS;
+}
+
+/* All that was delivered and is not settled goes back, in its order; then the lock, then the channel. */
+static void close_channel(struct broker *b)
+{
+    amqp_basic_nack_t nack = {.multiple = 1, .requeue = 1};
+
+    letter_drop(&b->browser);
+    if (!b->browser.arrived) {
+        unlock(b);
+        return;
+    }
+    put(conn_of(b), AMQP_BASIC_NACK_METHOD, &nack);
+    b->browser.arrived = 0;
+    b->browser.step = BROWSE_RETURNING;
+    b->browser.back_ms = b->now_ms + QUIET_MS;
+    ask_back(b);
 }
 
 static void cancel_consumer(struct broker *b)
@@ -124,6 +145,15 @@ static void cancel_consumer(struct broker *b)
     put(conn_of(b), AMQP_BASIC_CANCEL_METHOD, &cancel);
     b->browser.step = BROWSE_CANCELLING;
     b->browser.wake_ms = b->now_ms + LOOK_MS;
+}
+
+void browse_letter_read(struct broker *b)
+{
+    struct browser *w = &b->browser;
+
+    w->wake_ms = b->now_ms + QUIET_MS;
+    if (++w->arrived == w->wanted && w->step == BROWSE_READING)
+        cancel_consumer(b);
 }
 
 /* No more deliveries come. */
@@ -195,7 +225,7 @@ static void on_counted(struct broker *b, int64_t ready, int64_t consumers)
     int             i = w->answered++, kind = i - RUNG_COUNT;
 
     if (k->type != LOOK_COUNT) {
-        k->seen.total = ready;
+        k->seen.total = w->expected = ready;
         w->wanted = ready < DEAD_READ_MAX ? (size_t)ready : DEAD_READ_MAX;
     } else if (kind < 0) {
         k->seen.delayed += ready;
@@ -209,103 +239,6 @@ static void on_counted(struct broker *b, int64_t ready, int64_t consumers)
         start_reading(b);
     else
         close_channel(b);
-}
-
-/* ---- one letter after the other ---- */
-
-static void on_deliver(struct broker *b, const amqp_basic_deliver_t *deliver)
-{
-    struct browser *w = &b->browser;
-
-    drop_letter(w);
-    w->letter = xcalloc(1, sizeof *w->letter);
-    w->tag = deliver->delivery_tag;
-}
-
-/* Keeps it, or what is listed of it. */
-static void end_letter(struct broker *b)
-{
-    struct browser     *w = &b->browser;
-    struct look        *k = w->look;
-    struct dead_letter *l = w->letter;
-    bool                is_wanted;
-
-    if (w->sum) {
-        char sum[CHECKSUM_BYTES];
-
-        checksum_hex(w->sum, sum);
-        snprintf(l->id, sizeof l->id, "d-%s", sum);
-    }
-    is_wanted = k->type == LOOK_LIST ? k->seen.count < k->limit : !k->seen.count && strcmp(l->id, k->id) == 0;
-    if (is_wanted) {
-        k->letters[k->seen.count++] = *l;
-        w->found_tag = w->tag;
-        if (k->type == LOOK_LIST) {
-            msg_free(l->msg);
-            k->letters[k->seen.count - 1].msg = NULL;
-        }
-        l->msg = NULL;
-    }
-    drop_letter(w);
-    w->wake_ms = b->now_ms + QUIET_MS;
-    if (++w->arrived == w->wanted && w->step == BROWSE_READING)
-        cancel_consumer(b);
-}
-
-/* Without an id of its own: all that does not change from one delivery to the next. */
-static struct checksum *begin_sum(const struct dead_letter *l)
-{
-    size_t           room = strlen(l->msg->params) + HEADER_ROOM, len = 0;
-    char            *head = xmalloc(room);
-    struct checksum *sum = checksum_new();
-
-    if (wire_encode(l->msg, (amqp_bytes_t){.len = room, .bytes = head}, &len))
-        checksum_add(sum, head, len);
-    checksum_add(sum, l->reason, strlen(l->reason));
-    checksum_add(sum, &l->received_ms, sizeof l->received_ms);
-    free(head);
-    return sum;
-}
-
-static void on_header(struct conn *c, const struct frame *f)
-{
-    struct broker      *b = c->b;
-    struct browser     *w = &b->browser;
-    struct dead_letter *l = w->letter;
-
-    burial_read(b, f->payload, &c->pool, l);
-    l->bytes = wire_body_size(f->payload);
-    w->has_header = true;
-    w->remaining = l->bytes;
-    if (!*l->id)
-        w->sum = begin_sum(l);
-    else if (w->look->type == LOOK_FIND && l->bytes && l->bytes <= BODY_MAX && strcmp(l->id, w->look->id) == 0)
-        l->msg->body = xmalloc(l->bytes);
-    if (l->bytes > BODY_MAX && l->bad.err == ERR_OK)
-        (void)fault_set(&l->bad, ERR_UNDECODABLE, "the body of %llu bytes is larger than %u bytes",
-                        (unsigned long long)l->bytes, BODY_MAX);
-    if (!w->remaining)
-        end_letter(b);
-}
-
-static void on_body(struct conn *c, const struct frame *f)
-{
-    struct browser *w = &c->b->browser;
-    struct msg     *m = w->letter->msg;
-
-    if (f->payload.len > w->remaining) {
-        conn_fail(c, "the peer sent a longer body than it had announced");
-        return;
-    }
-    if (m->body) {
-        memcpy((char *)m->body + m->body_len, f->payload.bytes, f->payload.len);
-        m->body_len += f->payload.len;
-    }
-    if (w->sum)
-        checksum_add(w->sum, f->payload.bytes, f->payload.len);
-    w->remaining -= f->payload.len;
-    if (!w->remaining)
-        end_letter(c->b);
 }
 
 /* ---- what the broker says ---- */
@@ -346,7 +279,7 @@ static void on_closed(struct conn *c, const amqp_channel_close_t *close)
     amqp_channel_close_ok_t ok = {0};
 
     put(c, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok);
-    drop_letter(w);
+    letter_drop(w);
     w->arrived = 0;
     if (w->step == BROWSE_CLOSING) { /* it was faster */
         on_close_ok(b);
@@ -359,6 +292,10 @@ static void on_closed(struct conn *c, const amqp_channel_close_t *close)
         return;
     }
     put(c, AMQP_CHANNEL_OPEN_METHOD, &open);
+    if (w->step == BROWSE_RETURNING) { /* the queue was deleted behind the look */
+        unlock(b);
+        return;
+    }
     if (w->step == BROWSE_COUNTING && close->reply_code == AMQP_NOT_FOUND) { /* the sweep of it goes on behind it */
         control_want_topology(c);
         on_counted(b, 0, 0);
@@ -387,8 +324,10 @@ static void on_method(struct conn *c, const struct frame *f)
         const amqp_queue_declare_ok_t *ok = f->decoded;
 
         on_counted(b, ok->message_count, ok->consumer_count);
+    } else if (f->method == AMQP_QUEUE_DECLARE_OK_METHOD && w->step == BROWSE_RETURNING) {
+        on_back(b, ((const amqp_queue_declare_ok_t *)f->decoded)->message_count);
     } else if (f->method == AMQP_BASIC_DELIVER_METHOD && (w->step == BROWSE_READING || w->step == BROWSE_CANCELLING)) {
-        on_deliver(b, f->decoded);
+        letter_begin(b, f->decoded);
     } else if ((f->method == AMQP_BASIC_CANCEL_OK_METHOD && w->step == BROWSE_CANCELLING) ||
                (f->method == AMQP_BASIC_CANCEL_METHOD && w->step == BROWSE_READING)) {
         end_reading(b); /* the latter: the queue was deleted */
@@ -404,9 +343,9 @@ void browse_on_frame(struct conn *c, const struct frame *f)
     else if (!w->letter)
         return; /* of a look that was given up */
     else if (f->type == AMQP_FRAME_HEADER && !w->has_header)
-        on_header(c, f);
+        letter_on_header(c, f);
     else if (f->type == AMQP_FRAME_BODY && w->has_header)
-        on_body(c, f);
+        letter_on_body(c, f);
     else
         conn_fail(c, "the peer sent frames out of order");
 }
@@ -456,6 +395,10 @@ void browse_on_time(struct broker *b)
         start_locking(b);
     else if (w->step == BROWSE_READING)
         cancel_consumer(b);
+    else if (w->step == BROWSE_RETURNING && w->back_ms > b->now_ms)
+        ask_back(b);
+    else if (w->step == BROWSE_RETURNING)
+        unlock(b);
     else
         give_up(b, w->step == BROWSE_WAITING ? BROWSE_BUSY : BROWSE_DOWN);
 }
@@ -473,7 +416,7 @@ void browse_stop(struct broker *b)
 {
     struct browser *w = &b->browser;
 
-    drop_letter(w);
+    letter_drop(w);
     w->step = BROWSE_FREE;
     w->is_locked = false;
     answer_current(b, BROWSE_DOWN);
@@ -520,6 +463,7 @@ bool broker_dead_settle(struct broker *b, uint64_t hold, bool is_done, browse_fn
     if (is_done) {
         put(conn_of(b), AMQP_BASIC_ACK_METHOD, &ack);
         w->arrived--;
+        w->expected--;
     }
     close_channel(b);
     return true;

@@ -212,6 +212,8 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 note("parent")
+while not all(os.path.exists(sys.argv[1] + "/" + who) and os.path.getsize(sys.argv[1] + "/" + who)
+              for who in ("child", "stray")): time.sleep(0.01)
 """
 
 
