@@ -19,8 +19,8 @@
 #include "kinds/kind.h"
 
 #define AHEAD_FROM (256u << 10)
-#define AHEAD_LEAST (256u << 10) /* less would be read in less time than it takes to wake a thread */
-#define AHEAD_MOST (1u << 20)
+#define AHEAD_LEAST (512u << 10) /* less would be read in less time than it takes to wake a thread */
+#define AHEAD_MOST (2u << 20)
 #define AHEADS_MAX 32 /* bodies that are read so at one time; others are read on the loop */
 
 struct ahead;
