@@ -91,21 +91,19 @@ static void print_image(void)
            "is decoded;\n"
            "  so is an operation that would make more.\n",
            IMAGE_FILE_MAX >> 20, IMAGE_PIXELS_MAX / 1000000);
-    puts(
-        "- Files of several pages or frames, and whatever is none of the four formats, is damaged or cut short: the "
-        "job fails for\n"
-        "  good with `bad-body` and what was wrong. (A crop may be done before the damage is reached.)\n"
-        "- An image whose pixels do not fit into three quarters of `MILLRACE_MEMORY_MAX`, where they must be in "
-        "memory as a\n"
-        "  whole: `out-of-memory`. That is so for turns, `flip:v`, and WebP; everything else runs through line by "
-        "line.\n\n"
-        "Images are computed by a program of their own, `millrace-exec-image`, in the same jail as all jobs: no "
-        "network, no\n"
-        "files, no programs. It may make threads, which libvips wants, and uses as many as a slot has CPUs. libvips is "
-        "used\n"
-        "with the loaders and savers of the four formats alone, without plugins, and without the code that it would "
-        "make at\n"
-        "run time.");
+    puts("- Files of several pages or frames, and whatever is none of the four formats, is damaged or cut short: the "
+         "job fails for\n"
+         "  good with `bad-body` and what was wrong. (A crop may be done before the damage is reached.)\n"
+         "- An image whose pixels do not fit into three quarters of `MILLRACE_MEMORY_MAX`, where they must be in "
+         "memory as a\n"
+         "  whole: `out-of-memory`. That is so for turns, `flip:v`, and WebP; everything else runs through line by "
+         "line.\n\n"
+         "Images are computed by a program of their own, `millrace-exec-image`, in the same jail as all jobs: no "
+         "network, no\n"
+         "files, no programs. It may make threads, which libvips wants; one of them computes. libvips is used\n"
+         "with the loaders and savers of the four formats alone, without plugins, and without the code that it would "
+         "make at\n"
+         "run time.");
 }
 
 int main(int argc, char **argv)

@@ -42,7 +42,7 @@ static void block_others(void)
         vips_operation_block_set(used[i], FALSE);
 }
 
-enum err image_prepare(int threads, struct fault *why)
+enum err image_prepare(struct fault *why)
 {
     mallopt(M_ARENA_MAX, 1);  /* a further one for a thread would look into /proc when it shrinks */
     setenv("LC_ALL", "C", 1); /* no translations, which are read late */
@@ -55,7 +55,7 @@ enum err image_prepare(int threads, struct fault *why)
         return fault_set(why, ERR_INTERNAL, "libvips: %.200s", vips_error_buffer());
     block_others();
     vips_vector_set_enabled(FALSE); /* it makes code, and the jail has no memory that can be executed */
-    vips_concurrency_set(threads);
+    vips_concurrency_set(1);        /* a fleet computes images side by side: that leaves no CPU waiting for another */
     vips_cache_set_max(0);
     return ERR_OK;
 }

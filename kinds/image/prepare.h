@@ -8,8 +8,8 @@
 #include "common/err.h"
 
 /* Starts libvips with the four formats alone, without code made at run time, without caches. First of all, before
- * any other thread. threads: that compute one image. ERR_INTERNAL. */
-enum err image_prepare(int threads, struct fault *why) MUST_CHECK;
+ * any other thread. One thread computes an image. ERR_INTERNAL. */
+enum err image_prepare(struct fault *why) MUST_CHECK;
 
 /* Runs each operation on a tiny image of each format, so that whatever is loaded late is loaded. After image_prepare.
  * memory_max: of a task. */

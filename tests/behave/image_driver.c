@@ -105,7 +105,7 @@ _Noreturn static void work(const struct call *c, struct left *left)
                          .progress = &left->progress};
     int64_t      begin;
 
-    if (image_prepare(1, &why) || image_warm_up(c->memory_max, &why) ||
+    if (image_prepare(&why) || image_warm_up(c->memory_max, &why) ||
         (c->is_jailed && jail_enter(OUT_FD, c->memory_max, JAIL_MAKES_THREADS, &why)))
         give_up(&why);
     begin = mono_ms();

@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!room) {
         room = aligned_alloc(64, ROOM);
-        if (!room || image_prepare(1, &why))
+        if (!room || image_prepare(&why))
             abort();
     }
     run(data, size, "rotate:90", room);

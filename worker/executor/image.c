@@ -19,7 +19,7 @@ int main(int argc, char **argv)
 
     serve_arguments(argc, argv, NAME, help);
     serve_greet(&x, NAME);
-    if (image_prepare((int)x.hello.threads, &why) || image_warm_up(x.hello.memory_max, &why))
+    if (image_prepare(&why) || image_warm_up(x.hello.memory_max, &why))
         serve_die(NAME, "warm-up", why.detail);
     if (jail_enter(EXECUTOR_FD, x.hello.memory_max, JAIL_MAKES_THREADS, &why))
         serve_die(NAME, "jail", why.detail);
