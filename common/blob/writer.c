@@ -20,7 +20,7 @@
 
 #define BUFFER_BYTES (256 * 1024)
 #define PIECES_MAX 4                        /* buffers of one writer that may be under way */
-#define WRITE_BACK_BYTES (16 * 1024 * 1024) /* handed to the disk at one time */
+#define WRITE_BACK_BYTES (4 * 1024 * 1024) /* handed to the disk at one time */
 
 struct blob_writer {
     struct blob_store  *store;
