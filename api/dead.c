@@ -10,16 +10,15 @@
  * failed by this message is pending again, by the same script that keeps the
  * message in the outbox: should this gateway die, the relay sends it.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/gateway.h"
 #include "api/query.h"
-#include "common/blob/blob.h"
 #include "common/broker/browse.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "kinds/decode.h"
 
 #define LIMIT_DEFAULT 100
 
@@ -85,35 +84,6 @@ static void dead_list_end(struct request *r)
 
 /* ---- is it a job? ------------------------------------------------------------- */
 
-static enum err check_blobs(const char *refs, struct fault *why)
-{
-    char    *names[INPUT_BLOBS_MAX];
-    int      count = strlen(refs) < MSG_REFS_BYTES ? input_blobs(refs, names) : -1;
-    enum err e = ERR_OK;
-
-    if (count < 0)
-        return fault_set(why, ERR_UNDECODABLE, "the header input is no JSON that names up to %d blobs",
-                         INPUT_BLOBS_MAX);
-    for (int i = 0; i < count; i++) {
-        if (!e && !blob_name_is_valid(names[i]))
-            e = fault_set(why, ERR_UNDECODABLE, "'%.64s' in the header input is no name of a blob", names[i]);
-        free(names[i]);
-    }
-    return e;
-}
-
-static enum err check_member(const struct kind_spec *kind, const struct msg *m, const struct args *args,
-                             struct fault *why)
-{
-    if (!*m->parent)
-        return ERR_OK;
-    if (!kind->split || !job_id_is_valid(m->parent))
-        return fault_set(why, ERR_UNDECODABLE, "the header parent names no job that could have members");
-    if (isnan(args->real[kind->member_param]) || args->integer[kind->member_param] != m->member)
-        return fault_set(why, ERR_UNDECODABLE, "the header member and the parameters are not of one mind");
-    return ERR_OK;
-}
-
 /* As a worker will read it (worker/order.c). */
 static enum err check(const struct gateway *gw, const struct dead_letter *l, struct fault *why)
 {
@@ -121,7 +91,7 @@ static enum err check(const struct gateway *gw, const struct dead_letter *l, str
     int                     id = kind_find(l->kind);
     const struct kind_spec *kind = id < 0 ? NULL : kinds[id];
     const struct input      in = {m->body, m->body_len, m->refs};
-    struct args             args;
+    struct decoded          job;
     uint64_t                result_max;
     enum err                e;
 
@@ -129,18 +99,11 @@ static enum err check(const struct gateway *gw, const struct dead_letter *l, str
         return fault_set(why, l->bad.err, "%s", l->bad.detail);
     if (!kind)
         return fault_set(why, ERR_UNDECODABLE, "there is no kind '%s'", l->kind);
-    args_init(&args);
-    e = args_from_json(kind, m->params, &args, why);
-    if (!e)
-        e = args_complete(kind, &args, why);
-    if (!e)
-        e = check_blobs(m->refs, why);
-    if (!e)
-        e = check_member(kind, m, &args, why);
+    e = kind_decode(kind, m, &job, why);
     if (!e && m->body_len > gw->limits.inline_max)
         e = fault_set(why, ERR_BODY, "its input has %zu bytes; %zu travel in a message", m->body_len,
                       gw->limits.inline_max);
-    return e ? e : kind->check(&args, &in, &gw->limits, &result_max, why);
+    return e ? e : kind->check(&job.args, &in, &gw->limits, &result_max, why);
 }
 
 /* ---- POST /dead/ID/replay ------------------------------------------------------- */

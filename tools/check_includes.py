@@ -12,7 +12,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GROUND = r"common/[a-z]+\.(h|def)"
-SPECS = r"kinds/(kind\.h|render\.h|kinds\.def|programs\.def|command/list\.h)"
+SPECS = r"kinds/(kind\.h|decode\.h|render\.h|kinds\.def|programs\.def|command/list\.h)"
 
 # First match wins: (files, project headers allowed, library headers allowed).
 RULES = [

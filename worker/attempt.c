@@ -135,9 +135,9 @@ enum step attempt_fetch(struct slot *s)
     if (s->order.member_count > 1)
         return STEP_LIST;
     beat_wait(w, s->delivery->kind, (double)s->wait_ms / 1000);
-    if (s->order.blob_count == 0)
+    if (s->order.job.blob_count == 0)
         return STEP_RUN;
-    goods_fetch(&s->goods, w->blobs, s->order.blobs, s->order.blob_count, on_goods, s);
+    goods_fetch(&s->goods, w->blobs, s->order.job.blobs, s->order.job.blob_count, on_goods, s);
     return STEP_FETCH;
 }
 
@@ -166,11 +166,11 @@ enum step attempt_run(struct slot *s)
     if (create_result(s, &why))
         return fail(s, &why);
     child_run(c, &(struct child_job){.kind = s->worker->kind_ids[s->delivery->kind],
-                                     .args = &s->order.args,
+                                     .args = &s->order.job.args,
                                      .input = m->body,
                                      .input_len = m->body_len,
                                      .refs = m->refs,
-                                     .blob_count = s->order.blob_count,
+                                     .blob_count = s->order.job.blob_count,
                                      .blob_fds = s->goods.inputs,
                                      .blob_bytes = s->goods.input_bytes,
                                      .output_fd = goods_output(&s->goods),

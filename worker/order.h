@@ -8,22 +8,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/blob/blob.h"
 #include "common/broker/broker.h"
 #include "common/config.h"
+#include "kinds/decode.h"
 #include "kinds/kind.h"
 
 struct order {
-    struct args args;           /* complete; those that fix the cut too, when there are members */
-    uint64_t    result_max;     /* upper bound of the result's bytes; of a blob: its size, unless it is open-ended */
-    bool        is_blob;        /* the result goes into a blob; of an open-ended kind its executor says that */
-    int64_t     limit_s;        /* the attempt's time limit */
-    bool        is_undecodable; /* refused as a message, not as a job: a copy belongs into the dead queue */
-    int         blob_count;     /* of the input */
-    char        blobs[INPUT_BLOBS_MAX][BLOB_NAME_BYTES];
-    int64_t     member_count; /* > 1: the job falls into so many members, and is not computed itself */
-    bool        is_recut;     /* the message did not say how it is cut; the args do now */
-    struct buf  layout;       /* owned: how their results make one; text with its NUL */
+    struct decoded job;            /* its args: those that fix the cut too, when there are members */
+    uint64_t       result_max;     /* upper bound of the result's bytes; of a blob: its size, unless it is open-ended */
+    bool           is_blob;        /* the result goes into a blob; of an open-ended kind its executor says that */
+    int64_t        limit_s;        /* the attempt's time limit */
+    bool           is_undecodable; /* refused as a message, not as a job: a copy belongs into the dead queue */
+    int64_t        member_count;   /* > 1: the job falls into so many members, and is not computed itself */
+    bool           is_recut;       /* the message did not say how it is cut; the args do now */
+    struct buf     layout;         /* owned: how their results make one; text with its NUL */
 };
 
 /* Reads a delivery from the queue of this kind. commands: NULL without. Refuses with an error that ends an attempt, and

@@ -10,11 +10,7 @@
  *             -> blob_seal (durable and named) or blob_abort
  *   reading:  blob_open (a directory, at once) or blob_fetch (either, later)
  *
- * Names, at most BLOB_NAME_BYTES with their NUL, of [0-9a-z-]:
- *   UUID                     an input: uploaded, or taken out of a submit
- *   JOBID-FENCE              the result of a job; counts only by a finish of this fence
- *   PARENTID-MEMBER-FENCE    the result of a group's member
- * Beside each blob lies a small file NAME.sum: its size and checksum.
+ * What they are called: common/blobname.h. Beside each blob lies a small file NAME.sum: its size and checksum.
  *
  * All calls come from the loop's thread. What may wait for a disk or a network
  * runs on the loop's thread pool and answers by a callback, never from inside
@@ -29,10 +25,9 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "common/blobname.h"
 #include "common/checksum.h"
 #include "common/err.h"
-
-#define BLOB_NAME_BYTES 96
 
 struct blob_store;  /* one per process */
 struct blob_writer; /* one blob that is being written */
@@ -63,12 +58,6 @@ void blob_store_stop(struct blob_store *b);
 
 /* Stops it, if need be, and frees it; the loop runs once more behind it. Accepts NULL. */
 void blob_store_close(struct blob_store *b);
-
-/* Whether text is a name as above. A name that is valid never leads outside of the directory. */
-bool blob_name_is_valid(const char *text);
-
-/* Writes the name of a result; member -1: of a job that is no group's member (id: the parent's otherwise). */
-void blob_name_result(char out[BLOB_NAME_BYTES], const char *id, int64_t member, int64_t fence);
 
 /* ---- writing -------------------------------------------------------------- */
 

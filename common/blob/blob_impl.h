@@ -90,9 +90,6 @@ struct walk {
 /* Goes through all of the directory once; also removes what crashes have left. ERR_IO: not all could be read. */
 enum err dir_walk(const struct dir *d, struct walk *w, const atomic_bool *is_closing) MUST_CHECK;
 
-/* Whether text is a valid name's beginning, a whole UUID or more. */
-bool blob_prefix_is_valid(const char *text);
-
 /* ---- any thread: files on their way ------------------------------------------- */
 
 struct draft {

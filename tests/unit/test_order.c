@@ -151,8 +151,8 @@ static void order__names_lead_to_blobs_or_nowhere(void **state)
     }
     assert_int_equal(
         read_order(&s, "hash", "{\"iterations\":1}", "{\"blobs\":[\"" UUID "\"],\"size\":5000}", "", &o, &why), ERR_OK);
-    assert_int_equal(o.blob_count, 1);
-    assert_string_equal(o.blobs[0], UUID);
+    assert_int_equal(o.job.blob_count, 1);
+    assert_string_equal(o.job.blobs[0], UUID);
     order_free(&o);
 }
 
