@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/text.h"
+
 #define CONNECT_MAX_MS 10000L
 #define STILL_BYTES 1L   /* fewer a second ... */
 #define STILL_MAX_S 150L /* ... for so long: given up. A long poll says nothing for a minute */
@@ -20,14 +22,6 @@
 
 /* ---- reasons ------------------------------------------------------------------- */
 
-/* What others said may go to a terminal: control characters do not. */
-static void clean(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
-}
-
 static void PRINTF_LIKE(3, 4) set_outcome(struct transfer *t, enum outcome outcome, const char *fmt, ...)
 {
     va_list args;
@@ -35,7 +29,7 @@ static void PRINTF_LIKE(3, 4) set_outcome(struct transfer *t, enum outcome outco
     va_start(args, fmt);
     vsnprintf(t->reason, sizeof t->reason, fmt, args);
     va_end(args);
-    clean(t->reason);
+    text_tame(t->reason, strlen(t->reason)); /* what others said may go to a terminal */
     t->outcome = outcome;
 }
 
@@ -377,7 +371,7 @@ static void read_answer(struct exchange *x)
     curl_easy_getinfo(x->easy, CURLINFO_RETRY_AFTER, &seconds);
     if (type)
         snprintf(t->type, sizeof t->type, "%.*s", (int)strcspn(type, "; "), type);
-    clean(t->type);
+    text_tame(t->type, strlen(t->type));
     if (seconds > 0)
         x->retry_after_ms = (seconds < 86400 ? (int64_t)seconds : 86400) * 1000;
     buf_reserve(&t->answer, 1)[0] = '\0';

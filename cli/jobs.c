@@ -7,6 +7,7 @@
 
 #include "cli/fetch.h"
 #include "common/job.h"
+#include "common/text.h"
 
 #define WAIT_SECONDS 30 /* of one long poll */
 
@@ -162,7 +163,7 @@ void print_json(const json_t *doc)
 static void print_text(const char *text)
 {
     for (; *text; text++)
-        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+        putchar(text_is_control(*text) ? '?' : *text);
 }
 
 static void print_row(const char *name, const char *text)

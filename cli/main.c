@@ -11,6 +11,7 @@
 #include "cli/http.h"
 #include "cli/interrupt.h"
 #include "common/buf.h"
+#include "common/text.h"
 
 #define KEY_BYTES_MAX 4096
 
@@ -34,9 +35,7 @@ static void complain_about(const char *fmt, va_list args)
     char line[REASON_BYTES + 256];
 
     vsnprintf(line, sizeof line, fmt, args);
-    for (char *c = line; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    text_tame(line, strlen(line));
     fprintf(stderr, "millrace: %s\n", line);
 }
 

@@ -5,28 +5,14 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common/text.h"
+
 #define REPLACEMENT "\xef\xbf\xbd"
-
-/* Length of the well-formed UTF-8 sequence that text begins with; 0: it begins with none. */
-static size_t sequence(const unsigned char *text)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t   len = *text < 0x80 ? 1 : *text < 0xc2 ? 0 : *text < 0xe0 ? 2 : *text < 0xf0 ? 3 : *text < 0xf5 ? 4 : 0;
-    uint32_t value = len == 1 ? *text : *text & (0x7f >> len);
-
-    for (size_t i = 1; i < len; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-        value = value << 6 | (text[i] & 0x3f);
-    }
-    return len && (len == 1 || (value >= least[len] && value <= 0x10ffff && (value < 0xd800 || value > 0xdfff))) ? len
-                                                                                                                 : 0;
-}
 
 void html_text(struct buf *out, const char *text)
 {
     while (*text) {
-        size_t len = sequence((const unsigned char *)text);
+        size_t len = text_character(text, TEXT_ENDED);
 
         if (*text == '&')
             buf_text(out, "&amp;");
@@ -36,7 +22,7 @@ void html_text(struct buf *out, const char *text)
             buf_text(out, "&gt;");
         else if (*text == '"')
             buf_text(out, "&quot;");
-        else if (!len || (len == 1 && ((unsigned char)*text < 0x20 || *text == 0x7f)))
+        else if (!len || text_is_control(*text))
             buf_text(out, REPLACEMENT);
         else
             buf_append(out, text, len);

@@ -11,9 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include <jansson.h>
-
 #include "cli/map_nameset.h"
+#include "common/text.h"
 
 /* Types and what files of theirs are called; the first is what a new one is called. */
 static const struct {
@@ -66,18 +65,6 @@ const char *names_expected_type(const char *target)
     return "";
 }
 
-/* Bytes of the character that text begins with, 0: it is no UTF-8, or a control character. */
-static size_t plain_character(const char *text)
-{
-    unsigned char first = (unsigned char)*text;
-    size_t        len = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    json_t       *as_json = first < 0x20 || first == 0x7f || strnlen(text, len) < len ? NULL : json_stringn(text, len);
-    bool          is_plain = as_json != NULL;
-
-    json_decref(as_json);
-    return is_plain ? len : 0;
-}
-
 void names_of_input(const char *name, struct buf *out)
 {
     const char *last = strrchr(name, '/');
@@ -89,7 +76,7 @@ void names_of_input(const char *name, struct buf *out)
         last++;
     }
     for (; *last; last += len ? len : 1) {
-        len = plain_character(last);
+        len = text_is_control(*last) ? 0 : text_character(last, TEXT_ENDED);
         buf_append(out, len ? last : "_", len ? len : 1);
     }
     buf_append(out, "", 1);

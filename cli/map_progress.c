@@ -4,8 +4,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "common/text.h"
 
 #define BAR_EVERY_MS 200
 #define LINE_EVERY_MS 10000
@@ -113,9 +116,7 @@ void progress_say(struct progress *p, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    text_tame(text, strlen(text));
     wipe(p);
     fprintf(stderr, "%s\n", text);
     p->shown_ms = p->is_terminal ? 0 : p->shown_ms; /* the bar comes back at once */

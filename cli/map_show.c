@@ -7,6 +7,7 @@
 
 #include "cli/map_html.h"
 #include "cli/map_names.h"
+#include "common/text.h"
 
 static void put_json(struct buf *out, const char *name, uint64_t size, const char *output)
 {
@@ -22,9 +23,7 @@ static void put_text(struct buf *out, const char *name, uint64_t size, const cha
     buf_printf(out, "%s  (", name);
     html_bytes(out, (double)size);
     buf_printf(out, ") -> %s", output);
-    for (size_t i = 0; i < out->len; i++)
-        if ((unsigned char)out->data[i] < 0x20 || out->data[i] == 0x7f)
-            out->data[i] = '?';
+    text_tame(out->data, out->len);
     buf_text(out, "\n");
 }
 

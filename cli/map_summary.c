@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cli/map_html.h"
+#include "common/text.h"
 
 void summary_make(const struct state *st, const struct plan *p, double wall_s, struct summary *out)
 {
@@ -49,9 +50,7 @@ static void failure_as_text(struct buf *out, const char *name, const struct endi
 
     (void)is_first;
     buf_printf(out, "failed: %s: %s: %s", name, end->code, end->detail);
-    for (size_t i = from; i < out->len; i++)
-        if ((unsigned char)out->data[i] < 0x20 || out->data[i] == 0x7f)
-            out->data[i] = '?';
+    text_tame(out->data + from, out->len - from);
     buf_text(out, "\n");
 }
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
+
 void table_init(struct table *t, int columns, unsigned right)
 {
     assert(columns <= TABLE_COLUMNS_MAX);
@@ -23,9 +25,7 @@ void table_add(struct table *t, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    text_tame(text, strlen(text));
     if ((t->count & (t->count + 1)) == 0) /* 0, 1, 3, 7, ..: room for as many again and one */
         t->cells = xrealloc(t->cells, (2 * t->count + 1) * sizeof *t->cells);
     t->cells[t->count++] = xstrdup(text);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
+
 static void *or_die(void *p)
 {
     if (!p) {
@@ -81,48 +83,21 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     b->len += (size_t)len;
 }
 
-/* Length of the UTF-8 sequence at s (1 to 4), 0 when it is malformed,
- * overlong, a surrogate or beyond U+10FFFF. */
-static size_t utf8_length(const unsigned char *s)
-{
-    if (s[0] < 0x80)
-        return 1;
-    if (s[0] >= 0xc2 && s[0] <= 0xdf)
-        return (s[1] & 0xc0) == 0x80 ? 2 : 0;
-    if ((s[0] & 0xf0) == 0xe0) {
-        if ((s[1] & 0xc0) != 0x80 || (s[2] & 0xc0) != 0x80)
-            return 0;
-        if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f))
-            return 0;
-        return 3;
-    }
-    if (s[0] >= 0xf0 && s[0] <= 0xf4) {
-        if ((s[1] & 0xc0) != 0x80 || (s[2] & 0xc0) != 0x80 || (s[3] & 0xc0) != 0x80)
-            return 0;
-        if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-            return 0;
-        return 4;
-    }
-    return 0;
-}
-
 void buf_json(struct buf *b, const char *text)
 {
-    const unsigned char *s = (const unsigned char *)text;
-
     buf_append(b, "\"", 1);
-    while (*s) {
-        size_t n = utf8_length(s);
+    while (*text) {
+        size_t n = text_character(text, TEXT_ENDED);
 
-        if (*s == '"' || *s == '\\')
-            buf_printf(b, "\\%c", *s);
-        else if (*s < 0x20 || *s == 0x7f)
-            buf_printf(b, "\\u%04x", *s);
+        if (*text == '"' || *text == '\\')
+            buf_printf(b, "\\%c", *text);
+        else if (text_is_control(*text))
+            buf_printf(b, "\\u%04x", *text);
         else if (n)
-            buf_append(b, s, n);
+            buf_append(b, text, n);
         else
             buf_text(b, "\\ufffd");
-        s += n ? n : 1;
+        text += n ? n : 1;
     }
     buf_append(b, "\"", 1);
 }

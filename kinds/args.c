@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/numtext.h"
+#include "common/text.h"
 #include "kinds/kind.h"
 
 #define INT_DIGITS_MAX 15 /* what a double, and so a row's bound, holds exactly */
@@ -44,13 +45,12 @@ static bool is_within(const struct param *p, double value) { return value >= p->
 /* Well-formed UTF-8 without control characters. */
 static bool is_plain_text(const char *text)
 {
-    json_t *as_json = json_string(text); /* NULL where it is no UTF-8 */
-    bool    is_plain = as_json != NULL;
-
-    json_decref(as_json);
-    for (; *text && is_plain; text++)
-        is_plain = (unsigned char)*text >= 0x20 && *text != 0x7f;
-    return is_plain;
+    for (size_t len; *text; text += len) {
+        len = text_character(text, TEXT_ENDED);
+        if (!len || text_is_control(*text))
+            return false;
+    }
+    return true;
 }
 
 static enum err refuse_room(const char *name, struct fault *why)

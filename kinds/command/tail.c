@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "common/text.h"
+
 void tail_add(struct tail *t, const char *bytes, size_t len)
 {
     if (len > TAIL_BYTES) {
@@ -19,32 +21,17 @@ void tail_add(struct tail *t, const char *bytes, size_t len)
     t->len += len;
 }
 
-/* Bytes of the UTF-8 character at s, of len bytes that follow; 0: it is none. */
-static size_t character(const unsigned char *s, size_t len)
-{
-    size_t   more = *s < 0x80 ? 0 : *s >= 0xc2 && *s < 0xe0 ? 1 : *s >= 0xe0 && *s < 0xf0 ? 2 : 3;
-    unsigned second_min = *s == 0xe0 ? 0xa0 : *s == 0xf0 ? 0x90 : 0x80;
-    unsigned second_max = *s == 0xed ? 0x9f : *s == 0xf4 ? 0x8f : 0xbf;
-
-    if ((*s >= 0x80 && *s < 0xc2) || *s > 0xf4 || more >= len)
-        return 0;
-    for (size_t i = 1; i <= more; i++)
-        if (s[i] < (i == 1 ? second_min : 0x80) || s[i] > (i == 1 ? second_max : 0xbf))
-            return 0;
-    return more + 1;
-}
-
-static bool is_line_end(unsigned char c) { return c == '\n' || c == '\r'; }
+static bool is_line_end(char c) { return c == '\n' || c == '\r'; }
 
 /* Writes it as one line; returns its length. */
 static size_t print_line(const struct tail *t, char out[3 * TAIL_BYTES])
 {
-    size_t               len = t->len < TAIL_BYTES ? t->len : TAIL_BYTES, at = 0, count;
-    const unsigned char *s = (const unsigned char *)t->bytes + t->len - len;
-    bool                 is_new_line = false;
+    size_t      len = t->len < TAIL_BYTES ? t->len : TAIL_BYTES, at = 0, count;
+    const char *s = t->bytes + t->len - len;
+    bool        is_new_line = false;
 
     for (; len; s += count, len -= count) {
-        count = character(s, len);
+        count = text_character(s, len);
         if (is_line_end(*s)) {
             is_new_line = at > 0;
             count = 1;
@@ -55,7 +42,7 @@ static size_t print_line(const struct tail *t, char out[3 * TAIL_BYTES])
             at += 3;
             is_new_line = false;
         }
-        if (!count || (count == 1 && (*s < ' ' || *s == 0x7f))) {
+        if (!count || text_is_control(*s)) {
             out[at++] = *s == '\t' ? ' ' : '?';
             count = 1;
         } else {

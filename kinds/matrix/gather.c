@@ -188,7 +188,7 @@ enum err gather_close(struct gather *g, int i, struct fault *why)
 
 static enum err refuse_name(int i, const char *name, struct fault *why)
 {
-    return fault_set(why, ERR_NO_BLOB, "operand %c: there is no blob '%.*s'", letter(i), GATHER_NAME_BYTES, name);
+    return fault_set(why, ERR_NO_BLOB, "operand %c: there is no blob '%.*s'", letter(i), BLOB_NAME_BYTES, name);
 }
 
 enum err gather_blob(struct gather *g, int i, const char *name, struct fault *why)

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/blobname.h"
 #include "common/buf.h"
 #include "kinds/kind.h"
 #include "kinds/matrix/matrix.h"
@@ -29,7 +30,6 @@
 
 #define OPERANDS 2
 #define GATHER_CHUNK (256 * 1024) /* bytes that go into a blob at a time */
-#define GATHER_NAME_BYTES 96      /* of a blob, with its NUL */
 
 /* One operand. */
 struct gathered {
@@ -40,7 +40,7 @@ struct gathered {
     struct buf     header;  /* as the file came with it; empty where the numbers came bare */
     void          *blob;    /* of the face; NULL while there is none */
     const char    *name;    /* of the blob: borrowed from the face, or named */
-    char           named[GATHER_NAME_BYTES];
+    char           named[BLOB_NAME_BYTES];
 };
 
 struct gather {
