@@ -5,7 +5,7 @@
 
 #include "common/store/internal.h"
 
-#define CANCEL_BATCH 200 /* members that one script cancels: 2 ms of the server's time */
+#define CANCEL_BATCH 200 /* members that one script cancels: others wait for it */
 
 static struct call *call_about(struct store *s, enum script script, const char *id, store_fn *fn, void *ctx)
 {

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- group.lua: put behind rare.lua in every script. What some jobs are tied to: the
+-- group.lua: put behind rare.lua wherever that is. What some jobs are tied to: the
 -- blobs that are their input, members they fell into, the parent whose member
 -- they are. ties() makes the functions when they are asked for: most jobs have
 -- no ties, and should not pay for them.

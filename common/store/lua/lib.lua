@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- lib.lua: put in front of every script but boot, behind its shebang line; rare.lua,
--- group.lua and set.lua come behind it.
+-- group.lua and set.lua come behind it in those that move a job.
 --
 -- Keys. Times are ms since 1970 by Redis TIME, if not said otherwise.
 --   epoch, run_id   of boot.lua; decimal text, microseconds; the process id text of Redis

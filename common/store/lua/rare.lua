@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- rare.lua: put behind lib.lua in every script. What most calls do not need: inputs
+-- rare.lua: put behind lib.lua where a script uses it. What most calls do not need: inputs
 -- kept for another run, the outbox, records that were lost, what those are told who wait
 -- for an end. rare() makes the functions when they are asked for.
 rare = function()

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- set.lua: put behind group.lua in every script. The groups that clients make of
+-- set.lua: put behind group.lua wherever that is. The groups that clients make of
 -- jobs of any kind: docs/protocol.md calls them groups, their jobs members. Here
 -- they are sets, so that nobody takes them for what group.lua has, a product that
 -- falls into tiles; a parent of tiles may be a member of a set, a tile is not.
