@@ -3,8 +3,10 @@
 
 import json
 import os
+import re
 import socket
 import threading
+from pathlib import Path
 
 import numpy
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from harness import eventually, refused
 from test_ways_in import blobs, files, multiply, nothing_of_it, npy, operands, send_head, text
 
-FROM, LEAST, MOST = 256 << 10, 256 << 10, 1 << 20  # api/ahead.h
+HEADER = (Path(__file__).parents[2] / "api/ahead.h").read_text()
+FROM, LEAST, MOST = (int(count) << int(shift) for count, shift in
+                     re.findall(r"#define AHEAD_(?:FROM|LEAST|MOST) \((\d+)u << (10|20)\)", HEADER))
 NUMBER = "0.12345678901234567"
 ROW = "[" + ",".join([NUMBER] * 1000) + "],"  # 20,002 bytes
 
@@ -116,7 +120,8 @@ def test_a_document_that_ends_too_early_says_where(fleet, gateway):
 def test_no_room_is_told_when_it_is_used_up(fleet):
     gateway = fleet.start_gateway(MILLRACE_BLOB_QUOTA=5_000_000)
     with send_head(gateway, 4_000_000_000) as connection:
-        connection.sendall(b'{"A":[' + ROW.encode() * 800)  # 6.4 MB of numbers
+        # 5 MB of numbers are used up behind 12.5 MB of text. What follows fills both pieces, and is more than they hold.
+        connection.sendall(b'{"A":[' + ROW.encode() * 1200)
         answer = b""
         while not answer.endswith(b"}\n"):
             piece = connection.recv(65536)
