@@ -64,13 +64,15 @@ def fleet(make_fleet, servers):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """A failure shows what its gateways and workers said."""
+    """A failure shows what its gateways and workers said, and the broker to them."""
     outcome = yield
     report = outcome.get_result()
     if report.failed:
         for fleet in getattr(item, "fleets", ()):
             for name, status, log in fleet.logs():
                 report.sections.append((f"{name} ({status})", "\n".join(log.splitlines()[-LOG_LINES:])))
+        for servers in {fleet.servers for fleet in getattr(item, "fleets", ())}:
+            report.sections.append(("broker", "\n".join(servers.rabbitmq.log().splitlines()[-LOG_LINES:])))
 
 
 @pytest.fixture
