@@ -332,6 +332,7 @@ amqp_bytes_t bytes_of(const char *text);
 void     control_start(struct conn *c); /* opens the channel; the topology follows */
 void     control_stop(struct conn *c);
 void     control_on_method(struct conn *c, const struct frame *f);
+void     control_on_connection_close(struct conn *c, const amqp_connection_close_t *close);
 unsigned control_want_topology(struct conn *c); /* returns the round that will include this wish */
 void     control_want_depths(struct conn *c);
 void     control_step(struct conn *c); /* starts what is wanted */

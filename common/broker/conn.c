@@ -255,6 +255,7 @@ static void on_close(struct conn *c, const amqp_connection_close_t *close)
 {
     amqp_connection_close_ok_t ok = {0};
 
+    control_on_connection_close(c, close);
     frames_method(c, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &ok);
     frames_flush(c);
     if (c->fd >= 0)

@@ -129,16 +129,23 @@ static void on_answer(struct conn *c, const struct frame *f)
     control_step(c);
 }
 
+/* Which step of the topology the broker has refused. */
+static void say_refused(struct conn *c, int code, amqp_bytes_t text)
+{
+    char what[QUEUE_NAME_BYTES + 16];
+
+    topology_describe(c->b, c->control.answered, what);
+    log_event(LOG_ERROR, "broker-topology", "%s code=%d reason=\"%.*s\"", what, code, (int)text.len,
+              (const char *)text.bytes);
+}
+
 static void on_close(struct conn *c, const amqp_channel_close_t *close)
 {
     struct control         *k = &c->control;
     amqp_channel_close_ok_t ok = {0};
-    char                    what[QUEUE_NAME_BYTES + 16];
 
     if (k->job == CONTROL_TOPOLOGY) {
-        topology_describe(c->b, k->answered, what);
-        log_event(LOG_ERROR, "broker-topology", "%s code=%d reason=\"%.*s\"", what, close->reply_code,
-                  (int)close->reply_text.len, (const char *)close->reply_text.bytes);
+        say_refused(c, close->reply_code, close->reply_text);
         conn_fail(c, "the topology cannot be declared");
         return;
     }
@@ -149,6 +156,15 @@ static void on_close(struct conn *c, const amqp_channel_close_t *close)
         k->wanted = k->started + 1; /* a queue is missing: declare it again */
     }
     open_channel(c);
+}
+
+/* A broker that was killed within moments of a queue's first declaration may know its name and nothing else of it;
+ * it then answers with an internal error on the connection. Only the operator can delete such a queue. */
+void control_on_connection_close(struct conn *c, const amqp_connection_close_t *close)
+{
+    if (c->control.job != CONTROL_TOPOLOGY || close->reply_code != AMQP_INTERNAL_ERROR)
+        return;
+    say_refused(c, close->reply_code, close->reply_text);
 }
 
 void control_on_method(struct conn *c, const struct frame *f)

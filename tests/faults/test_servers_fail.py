@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -272,6 +273,20 @@ def test_a_full_redis_refuses_new_jobs_and_settles_old_ones(servers, fleet):
     finally:
         store.config_set("maxmemory", 0)
     assert fleet.wait_end(fleet.submit_hash(b"x"))["state"] == "completed"
+
+
+def test_a_queue_that_the_broker_cannot_make_is_named(private_servers, make_fleet):
+    """The broker says "internal error" and no more; here because the queue's folder cannot be made."""
+    program = private_servers.rabbitmq.program
+    [names] = Path(program.env["RABBITMQ_MNESIA_BASE"]).rglob("quorum/*/names.dets")
+    if subprocess.run(["chattr", "+i", names.parent], check=False).returncode:
+        pytest.skip("no file can be made immutable here")
+    try:
+        gateway = make_fleet(private_servers).start_gateway(wait=False)
+        eventually(lambda: "broker-topology queue=millrace.dead code=541" in gateway.log())
+    finally:
+        subprocess.run(["chattr", "-i", names.parent], check=True)
+    gateway.wait_ready()
 
 
 def test_an_evicting_redis_is_not_used(private_servers, make_fleet):
