@@ -59,7 +59,7 @@ def test_a_worker_is_ready_when_the_broker_has_confirmed_its_consumer(servers, f
 def test_a_worker_counts_what_it_settled(fleet, probe):
     fleet.start_gateway()
     fleet.start_worker(**probe.settings)
-    good, bad = fleet.submit_hash(b"x"), fleet.submit("matrix", data=json.dumps({"A": [[1e308]], "B": [[1e308]]}))
+    good, bad = fleet.submit_hash(b"x"), fleet.submit_matrix([[1e308]], [[1e308]])
     fleet.wait_end(good)
     fleet.wait_end(bad)
     text = probe("/metrics").text
