@@ -149,6 +149,7 @@ static void on_tick(uv_timer_t *timer)
         slot_tick(&w->slots[i], now_ms);
     successor_tick(w);
     beat_tick(w, now_ms);
+    watch_tick(w, now_ms);
     sweep_cache(w, now_ms);
     if (w->phase == PHASE_GRACE && now_ms >= w->phase_end_ms)
         hand_back(w);
@@ -402,7 +403,8 @@ static enum err start(struct worker *w, struct fault *why)
     e = connect_store(w, why);
     if (e)
         return e;
-    return connect_broker(w, why);
+    e = connect_broker(w, why);
+    return e ? e : watch_open(w, why);
 }
 
 static void close_handle(uv_handle_t *handle, void *unused)
@@ -416,6 +418,7 @@ static void close_handle(uv_handle_t *handle, void *unused)
 static void stop(struct worker *w)
 {
     w->phase = PHASE_ENDED;
+    watch_close(w);
     broker_stop(w->broker);
     store_close(w->store);
     for (int i = 0; w->slots && i < w->slot_count; i++) {

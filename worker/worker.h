@@ -11,6 +11,7 @@
  *   attempt.c    from claim to settle            beat.c     numbers and the ready file
  *   successor.c  copies that replace messages    order.c    what a message asks for
  *   programs.c   where the executors are         goods.c    the blobs of an attempt
+ *   watch.c      probes, metrics, the pod's cost
  */
 #ifndef MILLRACE_WORKER_H
 #define MILLRACE_WORKER_H
@@ -112,6 +113,8 @@ enum phase {
 };
 
 struct beat; /* numbers not yet told */
+struct pod;
+struct probe;
 
 struct worker {
     uv_loop_t              *loop;
@@ -147,6 +150,9 @@ struct worker {
     int64_t                 phase_end_ms;
     bool                    is_once;
     struct beat            *beat;
+    struct probe           *probe;   /* NULL: nobody asked for a port */
+    struct metrics         *metrics; /* with it */
+    struct pod             *pod;     /* NULL: not in a cluster */
     struct rescue          *rescues; /* successors of messages whose queue is gone */
     unsigned short          dice[3];
 };
@@ -228,5 +234,11 @@ void beat_unverified(struct worker *w);
 void beat_tick(struct worker *w, int64_t now_ms);
 /* The number of served channels changed: the ready file follows. */
 void beat_ready_file(struct worker *w);
+
+/* ---- watch.c ---- */
+enum err watch_open(struct worker *w, struct fault *why) MUST_CHECK;
+void     watch_close(struct worker *w); /* before the loop's last round */
+void     watch_tick(struct worker *w, int64_t now_ms);
+void     watch_settled(struct worker *w, int kind, bool is_finished, double seconds);
 
 #endif
