@@ -77,8 +77,15 @@ static enum err check_exposure(const struct settings *s, struct fault *why)
     bool           is_loopback =
         !strcmp(s->listen, "::1") || (inet_pton(AF_INET, s->listen, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 
-    if (is_loopback || *s->api_key_file || s->insecure)
+    if (is_loopback || *s->api_key_file)
         return ERR_OK;
+    if (s->insecure) {
+        log_event(
+            LOG_WARN, "open-to-anyone",
+            "listen=%s reason=\"MILLRACE_INSECURE=1: whoever reaches this address may submit, read and cancel jobs\"",
+            s->listen);
+        return ERR_OK;
+    }
     return fault_set(why, ERR_CONFIG,
                      "MILLRACE_LISTEN is %s, which others can reach: set MILLRACE_API_KEY_FILE, or MILLRACE_INSECURE=1 "
                      "if anyone may submit jobs here",
