@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/fetch.h"
+#include "cli/query.h"
 #include "common/job.h"
 #include "common/text.h"
 
@@ -50,7 +51,7 @@ static void job_transfer(struct transfer *t, const char *method, const char *id,
 {
     struct buf path = {0};
 
-    http_escape(&path, id);
+    query_escape(&path, id);
     buf_append(&path, "", 1);
     transfer_init(t, method, "/jobs/%s%s", path.data, behind);
     buf_free(&path);
