@@ -40,16 +40,11 @@ struct http {
 
 void transfer_init(struct transfer *t, const char *method, const char *path, ...)
 {
-    va_list args, again;
-    int     len;
+    va_list args;
 
     *t = (struct transfer){.method = method, .into_fd = -1};
     va_start(args, path);
-    va_copy(again, args);
-    len = vsnprintf(NULL, 0, path, args);
-    vsnprintf(buf_reserve(&t->path, (size_t)len + 1), (size_t)len + 1, path, again);
-    t->path.len = (size_t)len;
-    va_end(again);
+    buf_vprintf(&t->path, path, args);
     va_end(args);
 }
 

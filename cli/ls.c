@@ -65,6 +65,7 @@ static void print_page(struct cli *cli, const json_t *jobs, bool is_first)
     table_end(&table, &text);
     if (!cli->is_json)
         fwrite(text.data ? text.data : "", 1, text.len, stdout);
+    fflush(stdout);
     buf_free(&text);
 }
 
@@ -75,7 +76,8 @@ static enum outcome run(struct cli *cli)
     const char  *after = NULL;
     enum outcome o = EXIT_OK;
 
-    for (bool is_first = true; left > 0 && (is_first || after); is_first = false) {
+    /* Whoever reads it may have read enough. */
+    for (bool is_first = true; left > 0 && (is_first || after) && !ferror(stdout); is_first = false) {
         const json_t *jobs;
 
         o = get_page(cli, left < PAGE_MAX ? left : PAGE_MAX, after, &next);

@@ -23,6 +23,7 @@
 #include "cli/map_summary.h"
 #include "cli/map_walk.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 struct map {
     struct cli          *cli;
@@ -220,6 +221,8 @@ static void put_word(struct buf *out, const char *word)
     for (; *word; word++)
         if (*word == '\'')
             buf_text(out, "'\\''");
+        else if (text_is_control(*word)) /* as bash, zsh and ksh have it; no terminal would show it */
+            buf_printf(out, "'$'\\%03o''", (unsigned char)*word);
         else
             buf_append(out, word, 1);
     buf_text(out, "'");
@@ -293,7 +296,7 @@ static enum outcome run(struct cli *cli)
         o = EXIT_OK;
     } else
         o = run_it(&m);
-    if (m.joblog && fclose(m.joblog))
+    if (m.joblog && (ferror(m.joblog) | fclose(m.joblog)))
         complain("%s: %s", m.options.joblog, strerror(errno));
     state_close(&m.state);
     plan_free(&m.plan);

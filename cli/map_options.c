@@ -25,7 +25,7 @@ const struct option map_option_rows[] = {
     [JOBS] = {"jobs", 'j', OPTION_COUNT, "N", "files under way at a time, at most (64)", 1, 4096, NULL},
     [RETRIES] = {"retries", 0, OPTION_COUNT, "N", "how often the fleet tries a file whose fault may pass", 1, 100,
                  NULL},
-    [TIMEOUT] = {"timeout", 0, OPTION_COUNT, "SECONDS", "of one attempt; it is killed after that", 1, 1000000000, NULL},
+    [TIMEOUT] = {"timeout", 0, OPTION_COUNT, "SECONDS", "of one attempt; it is killed after that; may be another with --resume", 1, 1000000000, NULL},
     [HALT] = {"halt", 0, OPTION_TEXT, "RULE", "give up after failures: soon,fail=N now,fail=N or ..,fail=P%", 0, 0,
               "never soon,fail=1 now,fail=1"},
     [DRY_RUN] = {"dry-run", 'n', OPTION_FLAG, NULL, "print what would be done, and do nothing", 0, 0, NULL},

@@ -67,7 +67,7 @@ static enum outcome run(struct cli *cli)
     if (cli->is_json)
         print_json(job);
     else
-        puts(text_of(job, "id"));
+        print_line(text_of(job, "id"));
     json_decref(job);
     return EXIT_OK;
 }
