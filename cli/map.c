@@ -71,8 +71,8 @@ static enum err check_state(struct map *m)
 /* What is said now goes before what the earlier run was told: a time limit that was too short is why one goes on. */
 static void heed_limits(struct map *m)
 {
-    const struct limits *now = &m->options.limits;
-    struct limits       *kept = &m->state.limits;
+    const struct try_limits *now = &m->options.limits;
+    struct try_limits       *kept = &m->state.limits;
 
     kept->attempts = now->attempts ? now->attempts : kept->attempts;
     kept->timeout_s = now->timeout_s ? now->timeout_s : kept->timeout_s;
@@ -278,6 +278,16 @@ static enum outcome run_it(struct map *m)
     return outcome_of(m, end);
 }
 
+static void close_joblog(const struct map *m)
+{
+    bool is_torn = ferror(m->joblog);
+
+    if (fclose(m->joblog))
+        complain("%s: %s", m->options.joblog, strerror(errno));
+    else if (is_torn)
+        complain("%s: lines are missing, it could not be written at a time", m->options.joblog);
+}
+
 static enum outcome run(struct cli *cli)
 {
     struct map   m = {.cli = cli, .state = {.lock_fd = -1, .journal_fd = -1}};
@@ -296,8 +306,8 @@ static enum outcome run(struct cli *cli)
         o = EXIT_OK;
     } else
         o = run_it(&m);
-    if (m.joblog && (ferror(m.joblog) | fclose(m.joblog)))
-        complain("%s: %s", m.options.joblog, strerror(errno));
+    if (m.joblog)
+        close_joblog(&m);
     state_close(&m.state);
     plan_free(&m.plan);
     map_options_free(&m.options);

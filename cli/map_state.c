@@ -166,7 +166,7 @@ static bool take_position(struct reader *r, const struct journal_line *line)
 
 static bool take_limits(struct reader *r, const struct journal_line *line)
 {
-    struct limits limits;
+    struct try_limits limits;
 
     if (!journal_number(line->fields[1], &limits.attempts) || !journal_number(line->fields[2], &limits.timeout_s))
         return false;
@@ -368,7 +368,7 @@ static void note_number(struct state *st, const char *word, int64_t value)
 
 void state_note_session(struct state *st, int64_t wall) { note_number(st, "session", wall); }
 
-void state_note_limits(struct state *st, const struct limits *limits)
+void state_note_limits(struct state *st, const struct try_limits *limits)
 {
     char   texts[2][NUMBER_BYTES];
     size_t from = st->gathered.len;

@@ -22,16 +22,16 @@
 #define GROUP_BYTES 64
 
 struct state {
-    char         *output;  /* owned: absolute path */
-    char         *dataset; /* owned: absolute path; NULL: there is no run yet */
-    char         *target;  /* owned: what is computed: "image?ops=rotate%3A45" */
-    struct limits limits;
-    char          group[GROUP_BYTES]; /* of the jobs; "": none yet */
-    uint64_t      position;           /* in the group's ends: all before it are in the journal */
-    int           lock_fd, journal_fd;
-    uint64_t      size;       /* bytes of the journal, the gathered ones too */
-    uint64_t      session_at; /* where in it this client's own lines begin */
-    struct buf    gathered;
+    char             *output;  /* owned: absolute path */
+    char             *dataset; /* owned: absolute path; NULL: there is no run yet */
+    char             *target;  /* owned: what is computed: "image?ops=rotate%3A45" */
+    struct try_limits limits;
+    char              group[GROUP_BYTES]; /* of the jobs; "": none yet */
+    uint64_t          position;           /* in the group's ends: all before it are in the journal */
+    int               lock_fd, journal_fd;
+    uint64_t          size;       /* bytes of the journal, the gathered ones too */
+    uint64_t          session_at; /* where in it this client's own lines begin */
+    struct buf        gathered;
 };
 
 /* How a file ended. */
@@ -60,7 +60,7 @@ enum err state_begin(struct state *st, const struct plan *p, struct fault *why) 
 void state_forget(const struct state *st);
 
 void state_note_session(struct state *st, int64_t wall);                    /* a client begins, or goes on */
-void state_note_limits(struct state *st, const struct limits *limits);      /* from here on */
+void state_note_limits(struct state *st, const struct try_limits *limits);  /* from here on */
 void state_note_file(struct state *st, const struct plan *p, size_t index); /* new or changed: to be done */
 void state_note_again(struct state *st, struct plan *p, size_t index);      /* its last job does not count any more */
 void state_note_group(struct state *st, const char *group);                 /* a new one, with a position of 0 */

@@ -38,7 +38,7 @@ static void put_limit(struct buf *out, const char *name, int64_t value)
         query_put(out, name, text);
 }
 
-void target_put(const char *target, const struct limits *limits, struct buf *out)
+void target_put(const char *target, const struct try_limits *limits, struct buf *out)
 {
     buf_text(out, target);
     put_limit(out, "attempts", limits->attempts);
@@ -66,7 +66,7 @@ static void put_input_name(struct buf *out, const char *name)
     buf_free(&fit);
 }
 
-void target_put_file(const char *target, const struct limits *limits, const char *group, const char *name,
+void target_put_file(const char *target, const struct try_limits *limits, const char *group, const char *name,
                      struct buf *out)
 {
     target_put(target, limits, out);

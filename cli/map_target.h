@@ -13,16 +13,16 @@
 #include "common/buf.h"
 
 /* Of each job; 0: none is said. */
-struct limits {
+struct try_limits {
     int64_t attempts, timeout_s;
 };
 
 /* Appends the target with its limits: "hash?iterations=7&timeout=60". */
-void target_put(const char *target, const struct limits *limits, struct buf *out);
+void target_put(const char *target, const struct try_limits *limits, struct buf *out);
 
 /* The same for one file, as a member of a group. A program goes by the extension of what it is given: a command finds
  * the file under the last part of its name, unless the target has a name for all. */
-void target_put_file(const char *target, const struct limits *limits, const char *group, const char *name,
+void target_put_file(const char *target, const struct try_limits *limits, const char *group, const char *name,
                      struct buf *out);
 
 /* The content type of the results, as far as the target tells; "": as the file's. */

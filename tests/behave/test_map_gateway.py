@@ -144,6 +144,14 @@ def test_the_report_takes_no_name_of_an_outputs_folder(gateway_that, folders):
     assert "report: " in ended.stdout and "cannot be written" not in ended.stderr
 
 
+def test_a_joblog_that_cannot_be_written_is_told(gateway_that, folders):
+    dataset, output = folders
+    fill(dataset, 30)
+    gateway = gateway_that(lambda method, path: None)
+    ended = gateway.client.run(*MAP, "--joblog", "/dev/full", dataset, output, status=OK)
+    assert "millrace: /dev/full: " in ended.stderr and len(journal(output, "done")) == 30
+
+
 def test_ctrl_c_while_the_plan_is_made_begins_nothing(gateway_that, folders, tmp_path):
     """The client waits for a reader of its joblog, a pipe, while the signal comes."""
     dataset, output = folders

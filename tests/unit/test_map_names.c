@@ -230,7 +230,7 @@ static void walk__takes_files_and_links_to_files_in_order(void **state)
     assert_int_equal(system(path), 0);
 }
 
-static void check_target(const char *target, struct limits limits, const char *name, const char *expected)
+static void check_target(const char *target, struct try_limits limits, const char *name, const char *expected)
 {
     struct buf out = {0};
 
@@ -254,16 +254,17 @@ static void target__says_what_a_file_is_posted_to(void **state)
     };
 
     (void)state;
-    check_target("hash", (struct limits){0, 0}, "a", "hash?group=g");
-    check_target("hash?iterations=1", (struct limits){3, 60}, "a", "hash?iterations=1&attempts=3&timeout=60&group=g");
-    check_target("command?command=x&name=all", (struct limits){0, 0}, "a", "command?command=x&name=all&group=g");
-    check_target("commander?x=name", (struct limits){0, 0}, "a", "commander?x=name&group=g");
+    check_target("hash", (struct try_limits){0, 0}, "a", "hash?group=g");
+    check_target("hash?iterations=1", (struct try_limits){3, 60}, "a",
+                 "hash?iterations=1&attempts=3&timeout=60&group=g");
+    check_target("command?command=x&name=all", (struct try_limits){0, 0}, "a", "command?command=x&name=all&group=g");
+    check_target("commander?x=name", (struct try_limits){0, 0}, "a", "commander?x=name&group=g");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct buf expected = {0};
 
         buf_printf(&expected, "command?command=x&group=g&name=%s", names[i][1]);
         buf_append(&expected, "", 1);
-        check_target("command?command=x", (struct limits){0, 0}, names[i][0], expected.data);
+        check_target("command?command=x", (struct try_limits){0, 0}, names[i][0], expected.data);
         buf_free(&expected);
     }
 }

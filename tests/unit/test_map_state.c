@@ -90,7 +90,7 @@ static void write_run(void)
     plan_add(&p, "c", 3, 30);
     plan_set_base(&p, 2, "base of c");
     begin(&st, &p, "/data \t set");
-    state_note_limits(&st, &(struct limits){2, 30});
+    state_note_limits(&st, &(struct try_limits){2, 30});
     state_note_session(&st, 1234);
     state_note_group(&st, "group-1");
     end_file(&st, &p, 0, true);
