@@ -16,6 +16,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/health.h"
 #include "common/log.h"
 #include "kinds/command/list.h"
 #include "worker/cpus.h"
@@ -444,13 +445,15 @@ static void stop(struct worker *w)
 
 int main(int argc, char **argv)
 {
-    static const char *const extra[] = {"--once", "run one job, then exit", NULL};
-    uv_loop_t                loop;
-    struct settings          settings;
-    struct worker            w = {.loop = &loop, .settings = &settings};
-    struct fault             why = {0};
-    unsigned                 found = 0;
-    int                      status;
+    static const char *const extra[] = {
+        "--once", "run one job, then exit", "--health",
+        "ask the worker that runs with these settings (MILLRACE_PROBE_PORT) whether it lives", NULL};
+    uv_loop_t       loop;
+    struct settings settings;
+    struct worker   w = {.loop = &loop, .settings = &settings};
+    struct fault    why = {0};
+    unsigned        found = 0;
+    int             status;
 
     status =
         config_arguments(argc, argv, PROGRAM_WORKER, "takes jobs from RabbitMQ and has them computed", extra, &found);
@@ -460,6 +463,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "millrace-worker: %s\n", why.detail);
         return 2;
     }
+    if (found & 2)
+        return health_ask(settings.listen, (int)settings.probe_port);
     log_open("worker", (enum log_level)settings.log_level);
     config_log(&settings, PROGRAM_WORKER);
     w.is_once = found & 1;
