@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -112,6 +113,27 @@ bool worker_see_kernel(struct worker *w, const char *name)
 
 /* ---- what comes in --------------------------------------------------------------- */
 
+static bool is_executor(const struct worker *w, pid_t pid)
+{
+    for (int i = 0; i < w->slot_count; i++)
+        for (int program = 0; program < PROGRAM_COUNT; program++)
+            if (w->slots[i].children[program].pid == pid)
+                return true;
+    return false;
+}
+
+/* The first process of a container inherits whom others have left behind. */
+static void reap_orphans(const struct worker *w)
+{
+    siginfo_t ended = {0};
+
+    while (getpid() == 1 && waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid &&
+           !is_executor(w, ended.si_pid)) {
+        waitpid(ended.si_pid, NULL, 0);
+        ended.si_pid = 0;
+    }
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct worker *w = handle->data;
@@ -123,6 +145,7 @@ static void on_signal(uv_signal_t *handle, int number)
     for (int i = 0; i < w->slot_count; i++)
         for (int program = 0; program < PROGRAM_COUNT; program++)
             child_reap(&w->slots[i].children[program], mono_ms());
+    reap_orphans(w);
 }
 
 static void on_swept(void *ctx, enum err e, const char *const *names, size_t count)
