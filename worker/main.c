@@ -368,6 +368,7 @@ static void start_signals_and_tick(struct worker *w)
     static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT};
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGIO, SIG_IGN); /* a program of this user may make us the owner of a pipe */
     for (int i = 0; i < 3; i++) {
         uv_signal_init(w->loop, &w->signals[i]);
         w->signals[i].data = w;

@@ -8,6 +8,7 @@
  * each run anew (kinds/command/walls.h), in a tree of processes that ends with the run (kinds/command/guard.h).
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -31,6 +32,7 @@ static void enter_jail(void)
 
     if (setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0))
         serve_die(NAME, "jail", strerror(errno));
+    signal(SIGIO, SIG_IGN); /* the one signal that a program may still send us, as the owner of a pipe */
     tree_adopt();
 }
 
