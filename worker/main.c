@@ -225,10 +225,10 @@ static enum err read_commands(struct worker *w, struct fault *why)
     for (int i = 0; i < w->kind_count && !e && !w->commands; i++) {
         if (w->kind_ids[i] != KIND_ID_command)
             continue;
-        if (asprintf(&w->commands_variable, "MILLRACE_COMMANDS_FILE=%s", path) < 0)
-            abort();
         prctl(PR_SET_DUMPABLE, 0); /* a program of this user may not read our environment, with its passwords */
-        e = commands_read(path, &w->commands, why);
+        e = commands_copy(path, &w->commands_copy, why);
+        if (!e)
+            e = commands_read_copy(w->commands_copy, path, &w->commands, why);
         if (!e)
             e = commands_check_programs(w->commands, why);
     }
@@ -275,7 +275,8 @@ static enum err open_slots(struct worker *w, struct fault *why)
         w->child_configs[i] = (struct child_config){
             .loop = w->loop,
             .path = w->programs.path[i],
-            .variable = i == PROGRAM_command && w->commands_variable ? w->commands_variable : "",
+            .variable = "",
+            .list = i == PROGRAM_command ? w->commands_copy : -1,
             .has_kernel = i == PROGRAM_exec,
             .threads = cpus > w->slot_count ? cpus / w->slot_count : 1,
             .inline_max = (uint64_t)settings->inline_max,
@@ -437,7 +438,8 @@ static void stop(struct worker *w)
     free(w->slots);
     free(w->channels);
     commands_free(w->commands);
-    free(w->commands_variable);
+    if (w->commands_copy >= 0)
+        close(w->commands_copy);
 }
 
 int main(int argc, char **argv)
@@ -445,7 +447,7 @@ int main(int argc, char **argv)
     static const char *const extra[] = {"--once", "run one job, then exit", NULL};
     uv_loop_t                loop;
     struct settings          settings;
-    struct worker            w = {.loop = &loop, .settings = &settings};
+    struct worker            w = {.loop = &loop, .settings = &settings, .commands_copy = -1};
     struct fault             why = {0};
     unsigned                 found = 0;
     int                      status;

@@ -9,10 +9,10 @@
  */
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "kinds/command/folder.h"
 #include "kinds/command/list.h"
@@ -21,8 +21,9 @@
 
 #define NAME "millrace-exec-command"
 
-static const char help[] = "It takes no arguments but --help and --version. MILLRACE_COMMANDS_FILE names the list of\n"
-                           "commands, and private folders are made below TMPDIR.\n";
+static const char help[] =
+    "It takes no arguments but --help and --version. The worker hands it the list of commands that\n"
+    "MILLRACE_COMMANDS_FILE named; private folders are made below TMPDIR.\n";
 
 task_run *const task_runs[KIND_COUNT] = {[KIND_ID_command] = command_run};
 
@@ -38,7 +39,6 @@ static void enter_jail(void)
 
 int main(int argc, char **argv)
 {
-    const char      *path = getenv("MILLRACE_COMMANDS_FILE");
     struct commands *commands = NULL;
     struct server    x;
     struct fault     why;
@@ -46,8 +46,9 @@ int main(int argc, char **argv)
     serve_arguments(argc, argv, NAME, help);
     serve_greet(&x, NAME);
     enter_jail();
-    if (commands_read(path ? path : "", &commands, &why) || commands_check_programs(commands, &why))
+    if (commands_read_copy(x.list, "the list from the worker", &commands, &why))
         serve_die(NAME, "commands", why.detail);
+    close(x.list);
     x.commands = commands;
     folder_sweep();
     serve_jobs(&x, "");
