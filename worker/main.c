@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -111,6 +112,27 @@ bool worker_see_kernel(struct worker *w, const char *name)
 
 /* ---- what comes in --------------------------------------------------------------- */
 
+static bool is_ours(const struct worker *w, pid_t pid)
+{
+    for (int i = 0; i < w->slot_count; i++)
+        for (int program = 0; program < PROGRAM_COUNT; program++)
+            if (w->slots[i].children[program].pid == pid)
+                return true;
+    return false;
+}
+
+/* As the first process of a container we inherit what executors that were killed leave behind. One of ours that ended
+ * just now is met again with its own signal. */
+static void reap_strangers(const struct worker *w)
+{
+    siginfo_t ended = {0};
+
+    while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid && !is_ours(w, ended.si_pid)) {
+        waitpid(ended.si_pid, NULL, 0);
+        ended.si_pid = 0;
+    }
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct worker *w = handle->data;
@@ -122,6 +144,7 @@ static void on_signal(uv_signal_t *handle, int number)
     for (int i = 0; i < w->slot_count; i++)
         for (int program = 0; program < PROGRAM_COUNT; program++)
             child_reap(&w->slots[i].children[program], mono_ms());
+    reap_strangers(w);
 }
 
 static void on_swept(void *ctx, enum err e, const char *const *names, size_t count)
