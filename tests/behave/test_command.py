@@ -573,14 +573,14 @@ NOBODY = 65534
 
 @pytest.fixture
 def nobody(commands, monkeypatch):
-    """The same with a worker that is not root, and a place where it may write: .place."""
+    """The same with a worker that is not root, may have 250 processes, and has a place where it may write: .place."""
     if os.getuid():
         pytest.skip("only root can become somebody else")
     with tempfile.TemporaryDirectory(prefix="millrace-nobody-") as place:
         os.chmod(place, 0o777)
         wrapper = os.path.join(place, "millrace-worker")
         with open(wrapper, "w", encoding="ascii") as file:
-            file.write(f"#!/bin/sh\nexec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "
+            file.write(f"#!/bin/sh\nexec prlimit --nproc=250 setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "
                        f'{BUILD}/millrace-worker "$@"\n')
         os.chmod(wrapper, 0o755)
         scratch = os.path.join(place, "scratch")
@@ -626,6 +626,26 @@ def test_a_user_without_rights_ends_the_whole_tree_as_well(nobody):
         expect_nothing_left(fleet, pids)
     finally:
         shutil.rmtree(family_place)
+
+
+# Parent and children go on to fork, more than one process after the other could be ended.
+BOMB = """
+import os, sys, time
+if os.fork() == 0:
+    while True:
+        try:
+            if os.fork() == 0 and sys.argv[1] == "sessions": os.setsid()
+        except OSError: pass
+time.sleep(1)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("how", ["group", "sessions"])
+def test_what_forks_without_end_is_ended_with_its_run(nobody, how):
+    fleet = nobody({"c": script(BOMB, more=[how], memory_mib=256)})
+    assert output(fleet, "c").content == b"done\n"
+    eventually(lambda: fleet.runs() == [])
 
 
 def test_the_workers_passwords_are_out_of_reach(nobody):
