@@ -18,6 +18,7 @@
 
 #define DEPTH_MAX 32
 #define FILES_MAX 100000
+#define NAMES_MAX (16 << 20) /* bytes of all their names */
 #define CHUNK_BYTES (256 * 1024)
 #define TYPE_TAR "application/x-tar"
 #define SHOWN_MAX 120 /* bytes of a name that a sentence repeats */
@@ -51,7 +52,7 @@ void collect_drop(struct collect *c) { outlet_drop(&c->outlet); }
 
 struct names {
     char        **list; /* owned: relative paths of files, NULL behind the last */
-    size_t        count;
+    size_t        count, bytes;
     struct fault *why;
 };
 
@@ -64,6 +65,9 @@ static enum err add_name(struct names *n, const char *path)
 {
     if (n->count == FILES_MAX)
         return fault_set(n->why, ERR_COMMAND, "the output folder has more than %d files", FILES_MAX);
+    n->bytes += strlen(path);
+    if (n->bytes > NAMES_MAX)
+        return fault_set(n->why, ERR_COMMAND, "the names in the output folder have more than %d bytes", NAMES_MAX);
     if ((n->count & (n->count + 1)) == 0) /* room doubles */
         n->list = xrealloc(n->list, 2 * (n->count + 1) * sizeof *n->list);
     n->list[n->count++] = xstrdup(path);
