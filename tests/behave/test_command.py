@@ -141,6 +141,24 @@ def test_several_outputs_are_a_tar_that_depends_on_nothing_else(commands):
         assert {(m.mtime, m.uid, m.gid, m.mode) for m in tar} == {(0, 0, 0, 0o644)}
 
 
+def test_names_and_sizes_of_any_length_come_out_of_the_tar(commands):
+    """Around the edges of its fields (100 bytes of a name) and its blocks (512 bytes)."""
+    text = ("import os, sys\no = os.fsencode(sys.argv[1])\n"
+            "for size in 0, 1, 511, 512, 513, 300000: open(o + b'/size-%d' % size, 'wb').write(b'x' * size)\n"
+            "for size in 98, 99, 100, 101, 255: open(o + b'/' + b'n' * size, 'wb').write(b'%d' % size)\n"
+            "d = o + b'/' + b'/'.join([b'd' * 200] * 4); os.makedirs(d); open(d + b'/\\xff\\n', 'wb').write(b'deep')")
+    fleet = commands({"many": script(text, more=["{out}"], input="none", output="directory")})
+    content = output(fleet, "many", b"").content
+    with tarfile.open(fileobj=io.BytesIO(content), errors="surrogateescape") as tar:
+        found = {m.name: tar.extractfile(m).read() for m in tar}
+    expected = {f"size-{size}": b"x" * size for size in (0, 1, 511, 512, 513, 300000)}
+    expected |= {"n" * size: b"%d" % size for size in (98, 99, 100, 101, 255)}
+    expected["/".join(["d" * 200] * 4) + "/\udcff\n"] = b"deep"
+    assert found == expected
+    listed = subprocess.run(["tar", "-tf", "-"], input=content, check=True, capture_output=True)
+    assert not listed.stderr and len(listed.stdout.splitlines()) == len(expected)
+
+
 @pytest.mark.parametrize("text, words", [
     ("pass", "left no file"),
     ("import os; os.symlink('/etc/hostname', o + '/link')", "link is neither a file nor a folder"),
