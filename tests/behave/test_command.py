@@ -210,6 +210,20 @@ def test_a_program_that_goes_away_is_tried_again(commands, tmp_path):
     assert fleet.wait_end(job)["state"] == "completed"
 
 
+def test_a_full_disk_under_the_private_folders_is_tried_again(commands, small_disk, monkeypatch):
+    monkeypatch.setenv("TMPDIR", small_disk)
+    fleet = commands({"c": {"argv": ["/bin/cat"]}})
+    ballast = os.path.join(small_disk, "ballast")
+    with open(ballast, "wb") as file:
+        file.write(b"x" * 4_100_000)
+    job = fleet.submit("command", b"y" * 200_000, command="c")
+    assert fleet.wait_state(job, "retrying")["error"]["code"] == "disk-full"
+    eventually(lambda: os.listdir(small_disk) == ["ballast"])
+    os.unlink(ballast)
+    assert fleet.wait_end(job)["state"] == "completed" and len(fleet.result(job).content) == 200_000
+    eventually(lambda: os.listdir(small_disk) == [])
+
+
 # A parent, a child in its session, and one in a session of its own whose parent has gone; it writes their pids.
 FAMILY = """
 import os, signal, sys, time
