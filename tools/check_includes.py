@@ -31,7 +31,6 @@ RULES = [
     (r"kinds/image/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/image/.*", r"vips/.*"),
     (r"kinds/command/(list|entry|fill|spec|rows)\.[ch]", rf"{GROUND}|{SPECS}|kinds/command/(list|entry|fill|rows)\.h", r"jansson\.h"),
     (r"kinds/command/walls\.c", rf"{GROUND}|kinds/command/walls\.h", r"seccomp\.h"),
-    (r"kinds/command/collect\.c", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/command/.*", r"archive.*"),
     (r"kinds/command/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/command/.*", r"(?!)"),
     (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/(task|crew)\.h|kinds/(hash|matrix|spin)/.*", r"jansson\.h"),
     (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw|crew)\.h", r"jansson\.h"),
@@ -47,7 +46,7 @@ RULES = [
     (r"worker/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|worker/[a-z_]+\.h",
      r"uv\.h|jansson\.h"),
 ]
-LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash|vips|turbojpeg|archive)")
+LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash|vips|turbojpeg)")
 
 
 def faults():

@@ -125,8 +125,8 @@ struct worker {
     int64_t                 sweep_ms;
     struct share            share; /* what a member may take; all workers are taken to have as many slots as we do */
     struct programs         programs;
-    struct commands        *commands;          /* owned: of the kind command; NULL: it is not served */
-    char                   *commands_variable; /* owned: for the environment of who runs them */
+    struct commands        *commands;      /* owned: of the kind command; NULL: it is not served */
+    int                     commands_copy; /* owned: their list, for who runs them; -1: none */
     struct child_config     child_configs[PROGRAM_COUNT];
     bool                    has_seen_kernel; /* it was seen which kernel the executors have */
     struct kernel_choice    kernel;

@@ -6,6 +6,8 @@ tested is what the worker says, and that nothing the API does can hurt a job.
 """
 
 import json
+import os
+import signal
 import ssl
 import subprocess
 import threading
@@ -221,3 +223,68 @@ def test_names_that_no_pod_has_are_refused(fleet, name, namespace):
                                 KUBERNETES_SERVICE_HOST="127.0.0.1")
     assert worker.wait() == 2
     assert "MILLRACE_POD_NAME" in worker.log()
+
+
+# ---- in a container -----------------------------------------------------------------------
+
+
+AS_FIRST = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+@pytest.fixture
+def first():
+    """Words in front of a program that is to be the first process of its world."""
+    if subprocess.run([*AS_FIRST, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no process namespace can be made here")
+    return AS_FIRST
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def state_of(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return None
+
+
+def test_a_worker_that_is_process_1_drains_on_sigterm(fleet, first):
+    fleet.start_gateway()
+    outer = fleet.start_worker(within=first)
+    job = fleet.submit("spin", seconds=2)
+    fleet.wait_state(job, "in-progress")
+    [worker] = children(outer.pid)
+    os.kill(worker, signal.SIGTERM)
+    assert outer.wait() == 0
+    assert fleet.job(job)["state"] == "completed"
+
+
+def test_a_worker_that_is_process_1_buries_orphans(fleet, first):
+    outer = fleet.start_worker(within=first)
+    [worker] = children(outer.pid)
+    # In the same world: a shell that leaves a child behind, which ends later.
+    left = subprocess.run(["nsenter", "--target", str(worker), "--pid", "--mount", "sh", "-c", "sleep 1 & echo $!"],
+                          check=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    assert left.stdout.strip()
+    eventually(lambda: len(children(worker)) == 2, what="the orphan is the worker's")
+    orphan = children(worker)[-1]
+    eventually(lambda: state_of(orphan) is None, what="nothing is left of it")
+    assert len(children(worker)) == 1
+
+
+@pytest.mark.parametrize("program", ["api", "worker"])
+def test_a_daemon_asks_another_whether_it_lives(fleet, program, probe):
+    """What a container's health check runs."""
+    daemon = fleet.start_gateway() if program == "api" else fleet.start_worker(**probe.settings)
+
+    def health():
+        return subprocess.run([daemon.program.argv[0], "--health"], env=daemon.program.env, capture_output=True,
+                              text=True, timeout=30)
+
+    assert health().returncode == 0
+    daemon.kill9()
+    assert health().returncode == 1 and "nobody answers" in health().stderr
