@@ -25,7 +25,7 @@ def stand_ins(tmp_path_factory):
     source = pathlib.Path(__file__).with_name("stand_in.py")
     for name in ("kubectl", "docker", "minikube", "kind", "curl"):
         program = folder / name
-        program.write_text(f"#!/bin/sh\nexec /usr/bin/python3 {source} {name} \"$@\"\n")
+        program.write_text(f"#!/bin/sh\nexec /usr/bin/python3 -IS {source} {name} \"$@\"\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return folder
 

@@ -136,6 +136,13 @@ def test_a_changed_image_has_another_name(script):
     assert all(old["newTag"] != new["newTag"] for old, new in zip(before, applied(script)["images"]))
 
 
+@pytest.mark.parametrize("before, after", [("", "millrace"), ("default", "millrace"), ("mine", "mine")])
+def test_plain_kubectl_shows_the_fleet_unless_somebody_chose_a_namespace(script, before, after):
+    (script.state / "namespace-of-context").write_text(before)
+    assert not script("local").returncode
+    assert (script.state / "namespace-of-context").read_text() == after
+
+
 @pytest.mark.parametrize("kind, arguments, wanted", [
     ("kind", (), "kind load docker-image --name mill millrace-api:"),
     ("other", ("--registry", "registry.test/mill"), "docker push -q registry.test/mill/millrace-api:"),
