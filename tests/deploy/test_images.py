@@ -29,9 +29,9 @@ IMAGES = {
 def mirror():
     """The first Debian mirror that this machine's apt uses."""
     for file in [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]:
-        found = re.search(r"https?://\S*/debian(?=[\s/])", file.read_text()) if file.is_file() else None
+        found = re.search(r"^(?:deb\s|URIs:).*?(https?://\S*/debian)/?(?=\s|$)", file.read_text(), re.M) if file.is_file() else None
         if found:
-            return found.group()
+            return found.group(1)
     return "http://deb.debian.org/debian"
 
 
