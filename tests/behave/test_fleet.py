@@ -181,6 +181,11 @@ def test_up__a_busy_port_is_named(steady, tmp_path):
     assert f"port {steady.port} is in use" in refused.stderr
 
 
+def test_up__a_folder_that_rabbitmq_would_hang_in_is_named(tmp_path):
+    refused = run("up", "--data", str(tmp_path / "it's"), "--port", "0")
+    assert refused.returncode == 1 and "it's" in refused.stderr and "RabbitMQ" in refused.stderr
+
+
 def test_up__an_unknown_setting_is_named(tmp_path):
     refused = run("up", "--data", str(tmp_path / "data"), "--port", "0", MILLRACE_SLOT="4")
     assert refused.returncode == 1
@@ -369,9 +374,9 @@ def test_up__uses_servers_that_exist(make_local, servers):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_demo__that_is_ended_from_outside_leaves_nothing(number):
-    demo = subprocess.Popen([sys.executable, FLEET, "demo"], env=environment(), stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL)
+def test_demo__that_is_ended_from_outside_leaves_nothing(number, tmp_path):
+    demo = subprocess.Popen([sys.executable, FLEET, "demo"], env={**environment(), "TMPDIR": str(tmp_path)},
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     everyone = eventually(lambda: starting(psutil.Process(demo.pid)), what="a server")
     demo.send_signal(number)
     assert demo.wait(60) != 0
