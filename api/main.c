@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "api/auth.h"
@@ -165,8 +166,12 @@ static struct limits limits_of(const struct settings *s)
 /* A mistake in the list is found now, not by a client. Whether the programs are there is the workers' matter. */
 static enum err read_commands(struct gateway *gw, struct fault *why)
 {
-    enum err e = *gw->settings.commands_file ? commands_read(gw->settings.commands_file, &gw->commands, why) : ERR_OK;
+    enum err e = ERR_OK;
 
+    if (*gw->settings.commands_file) {
+        prctl(PR_SET_DUMPABLE, 0); /* programs that a worker of this host runs as our user may not read our passwords */
+        e = commands_read(gw->settings.commands_file, &gw->commands, why);
+    }
     gw->limits.commands = gw->commands;
     return e;
 }

@@ -139,7 +139,10 @@ enum err parts_open_blobs(struct worker *w, struct fault *why)
 {
     const struct settings *settings = w->settings;
     char                   key[KEY_BYTES];
-    struct blob_config     config = {.dir = settings->blob_dir, .url = settings->blob_url, .key = key};
+    struct blob_config     config = {.dir = settings->blob_dir,
+                                     .url = settings->blob_url,
+                                     .key = key,
+                                     .patience_ms = settings->blob_patience_s * 1000};
     enum err               e;
 
     w->share = (struct share){.memory_bytes = (uint64_t)settings->memory_max, .slots = w->slot_count};

@@ -142,15 +142,15 @@ def test_a_failed_attempt_waits_for_the_broker_and_not_with_an_ack(private_bench
     private_bench.assert_all_acked("spin")
 
 
-def test_a_drain_without_redis_gives_the_message_back_all_the_same(private_bench):
-    worker = private_bench.fleet.start_worker(MILLRACE_GRACE_SECONDS=0, MILLRACE_LEASE_SECONDS=SHORT_LEASE)
-    job = private_bench.put("spin", seconds=2)
-    private_bench.wait(job, "in-progress")
-    private_bench.servers.redis.kill9()
+def test_a_drain_without_redis_gives_the_message_back_all_the_same(bench):
+    worker = bench.fleet.start_worker(MILLRACE_GRACE_SECONDS=0, MILLRACE_LEASE_SECONDS=SHORT_LEASE)
+    job = bench.put("spin", seconds=2)
+    bench.wait(job, "in-progress")
+    bench.servers.redis.kill9()
     worker.sigterm()
     assert worker.wait() == 0
-    private_bench.servers.redis.start()
-    private_bench.servers.redis.wait_ready()
-    private_bench.fleet.start_worker(MILLRACE_LEASE_SECONDS=SHORT_LEASE)
-    private_bench.wait(job, "completed", deadline=30)
-    private_bench.assert_all_acked("spin")
+    bench.servers.redis.start()
+    bench.servers.redis.wait_ready()
+    bench.fleet.start_worker(MILLRACE_LEASE_SECONDS=SHORT_LEASE)
+    bench.wait(job, "completed", deadline=30)
+    bench.assert_all_acked("spin")
