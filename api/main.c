@@ -7,6 +7,7 @@
  * answered with what there is, then everything closes. A second signal ends at once.
  */
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,9 @@
 #include "common/log.h"
 #include "kinds/command/list.h"
 
-#define STOP_MAX_MS 10000 /* for submits and long answers under way; beyond it they are cut */
+#define STOP_MAX_MS 10000       /* for submits and long answers under way; beyond it they are cut */
+#define LARGE_BYTES (256 << 10) /* pieces of bodies and of blobs have so many or more */
+#define SPARE_BYTES (8 << 20)   /* kept at the end of a heap for what comes next */
 
 struct ending {
     struct gateway *gw;
@@ -247,7 +250,7 @@ static void gateway_stop(struct gateway *gw)
     depths_free(gw->depths);
     sweep_stop(gw->sweep);
     spills_stop(gw);
-    store_close(gw->store);     /* what it did not answer is answered as down */
+    store_close(gw->store); /* what it did not answer is answered as down */
     audits_stop(gw->audits);
     blob_store_stop(gw->blobs); /* likewise; every request has its answer now */
     http_stop(gw->http);
@@ -298,6 +301,15 @@ static void ending_close(struct ending *end)
     uv_close((uv_handle_t *)&end->interrupt, NULL);
 }
 
+/* What is large goes back to the system as soon as it is freed. Left alone, the C library takes the first large piece
+ * that is freed for a sign that such come and go, and from then on cuts them out of the heaps of each thread: a gateway
+ * that was once busy with large documents would stay hundreds of MB large. */
+static void give_memory_back(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    mallopt(M_TRIM_THRESHOLD, SPARE_BYTES);
+}
+
 int main(int argc, char **argv)
 {
     static const char purpose[] = "the HTTP gateway of Millrace: accepts jobs, answers for them";
@@ -309,6 +321,7 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     signal(SIGPIPE, SIG_IGN);
+    give_memory_back();
     log_open("millrace-api", LOG_INFO);
     gw.loop = uv_default_loop();
     status = gateway_start(&gw, &why);
