@@ -26,7 +26,8 @@
 #include "kinds/command/list.h"
 
 #define STOP_MAX_MS 10000       /* for submits and long answers under way; beyond it they are cut */
-#define LARGE_BYTES (512 << 10) /* pieces of bodies have more; buffers of blobs, which come and go all the time, less */
+#define LARGE_BYTES (512 << 10) /* pieces of bodies have more; buffers of blobs, which come and go all the time, less  \
+                                 */
 #define SPARE_BYTES (8 << 20)   /* kept at the end of a heap for what comes next */
 
 struct ending {
