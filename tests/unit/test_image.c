@@ -177,7 +177,9 @@ static struct buf make_jpeg(const void *exif, size_t len)
     add_segment(&b, 0xfe, "secret", 6);
     add_segment(&b, 0xe1, exif, len);
     add_segment(&b, 0xe2, "ICC_PROFILE\0\1\1abc", 17);
+    add_segment(&b, 0xe0, "JFXX\0\x10thumbnail", 15);
     add_segment(&b, 0xe2, "MPF\0", 4);
+    add_segment(&b, 0xee, "words", 5);
     add_segment(&b, 0xee, "Adobe", 5);
     add_segment(&b, 0xdb, "tables", 6);
     buf_append(&b, "\xff\xda\0\x02\xff\xe1\0\x06Exif", 12);
