@@ -72,7 +72,7 @@ def pytest_runtest_makereport(item):
             for name, status, log in fleet.logs():
                 report.sections.append((f"{name} ({status})", "\n".join(log.splitlines()[-LOG_LINES:])))
         for servers in {fleet.servers for fleet in getattr(item, "fleets", ())}:
-            complaints = [line for line in servers.rabbitmq.log().splitlines() if "[info]" not in line]
+            complaints = [line for line in servers.rabbitmq.log().splitlines() if "[info]" not in line and "[notice]" not in line]
             report.sections.append(("broker", "\n".join(complaints[-LOG_LINES:])))
 
 

@@ -388,7 +388,7 @@ def test_a_seal_whose_answer_is_lost_again_and_again_is_one_blob(blobs, patient,
     blob = name(5)
     blobs.lose_answer = True
     assert patient.ask("put", blob, file(DATA), 0)["err"] == "ok"
-    assert blobs.kept == {blob: (DATA, 0)} and blobs.asked("PUT", blob) == 2
+    assert blobs.kept == {blob: (DATA, 0)} and blobs.asked("PUT", blob) >= 2
 
 
 def test_patience_ends_and_the_reason_is_told(blobs, tmp_path):

@@ -21,7 +21,7 @@ import pytest
 from harness import BUILD, eventually
 
 KINDS = "hash,matrix"
-LAG_MS = 250  # a loop that waits for the broker would stand still for seconds; a busy machine does for less
+LAG_MS = 1000  # a loop that waits for the broker would stand still for seconds; a busy machine does for less
 
 
 class Driver:

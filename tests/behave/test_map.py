@@ -407,14 +407,14 @@ def test_resume_failed_does_the_failed_ones_again(fleet, folders):
 def test_files_that_ran_out_of_time_are_given_more_when_the_run_goes_on(fleet, folders):
     dataset, output = folders
     fill(dataset, 2)
-    run_map(fleet, dataset, output, "-k", "hash", "-p", "iterations=4000000", "--timeout", 1, "--retries", 1, status=1)
+    run_map(fleet, dataset, output, "-k", "hash", "-p", "iterations=40000000", "--timeout", 1, "--retries", 1, status=1)
     assert len(journal(output, "failed")) == 2
     client = run_map(fleet, dataset, output, "--dry-run", "--resume-failed", "--timeout", 60)
-    assert "POST /jobs/hash?iterations=4000000&attempts=1&timeout=60," in client.out
+    assert "POST /jobs/hash?iterations=40000000&attempts=1&timeout=60," in client.out
     run_map(fleet, dataset, output, "--resume-failed", "--timeout", 60)
     assert json.loads((output / "leaf-000.json").read_text())["value"]
     assert journal(output, "limits") == [["1", "1"], ["1", "60"]]
-    assert "hash?iterations=4000000&amp;attempts=1&amp;timeout=60" in (output / "report.html").read_text()
+    assert "hash?iterations=40000000&amp;attempts=1&amp;timeout=60" in (output / "report.html").read_text()
 
 
 def test_two_clients_do_not_work_on_one_output(fleet, folders):
@@ -568,7 +568,7 @@ def test_a_bar_fits_into_a_narrow_terminal(fleet, folders):
         shown += chunk
     os.close(master)
     lines = re.split(rb"[\r\n]+(?:\x1b\[K)?", shown)
-    assert len(lines) > 5 and max(map(len, lines)) < 20, shown
+    assert len(lines) > 2 and max(map(len, lines)) < 20, shown
     assert b"20 of 20 files done" in ended.stdout
 
 

@@ -7,6 +7,7 @@ tested is what the worker says, and that nothing the API does can hurt a job.
 
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -213,7 +214,7 @@ def test_outside_a_cluster_nothing_is_told(fleet):
     worker = fleet.start_worker(MILLRACE_POD_NAME="a", MILLRACE_POD_NAMESPACE="b", MILLRACE_POD_COST_SECONDS=1)
     fleet.wait_end(fleet.submit("spin", seconds=2))
     with open(f"/proc/{worker.pid}/maps", encoding="ascii") as maps:
-        assert not {"libcurl", "libmicrohttpd"} & {name for name in ("libcurl", "libmicrohttpd") if name in maps.read()}
+        assert not re.search("libcurl|libmicrohttpd", maps.read())
     assert "pod-cost" not in worker.log()
 
 
@@ -267,7 +268,7 @@ def test_a_worker_that_is_process_1_buries_orphans(fleet, first):
     outer = fleet.start_worker(within=first)
     [worker] = children(outer.pid)
     # In the same world: a shell that leaves a child behind, which ends later.
-    left = subprocess.run(["nsenter", "--target", str(worker), "--pid", "--mount", "sh", "-c", "sleep 1 & echo $!"],
+    left = subprocess.run(["nsenter", "--target", str(worker), "--pid", "--mount", "sh", "-c", "sleep 2 >/dev/null & echo $!"],
                           check=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     assert left.stdout.strip()
     eventually(lambda: len(children(worker)) == 2, what="the orphan is the worker's")
