@@ -61,9 +61,9 @@ def buildah(tmp_path_factory):
     engine = Buildah(folder)
     root = folder / "base"
     subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root, mirror()], check=True, capture_output=True)
-    for folder in ("var/cache", "var/lib/apt/lists", "var/log"):  # as the image has none: they are no part of its size
-        shutil.rmtree(root / folder)
-        (root / folder).mkdir()
+    for unneeded in ("var/cache", "var/lib/apt/lists", "var/log"):  # as the image has none: they are no part of its size
+        shutil.rmtree(root / unneeded)
+        (root / unneeded).mkdir()
     container = engine("from", "scratch")
     engine("add", "-q", container, root, "/")
     engine("commit", "-q", container, BASE)
