@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/http.h"
 #include "cli/map_batch.h"
+#include "cli/interrupt.h"
 #include "cli/map_joblog.h"
 #include "cli/map_names.h"
 #include "cli/map_options.h"
@@ -121,6 +122,8 @@ static enum err open_joblog(struct map *m)
     const char *path = m->options.joblog;
 
     if (!path || (m->joblog = joblog_open(path, !m->is_new)))
+        return ERR_OK;
+    if (errno == EINTR && interrupt_count()) /* it is a pipe that nobody reads; nothing will be begun */
         return ERR_OK;
     return fault_set(&m->why, ERR_IO, "%.180s: %s", path, strerror(errno));
 }
