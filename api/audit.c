@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* audit.c - GET /audit: whether every accepted job is accounted for.
  *
- *   count messages, read the counters -> walk the indexes, the outbox, the kept
- *   inputs, part by part -> name the oldest jobs, if there are fewer messages
- *   -> look ROUNDS times again at what was found, a second apart -> answer
+ *   read the counters, count messages, read the counters -> walk the indexes, the
+ *   outbox, the kept inputs, part by part -> name the oldest jobs, if there are fewer
+ *   messages -> look ROUNDS times again at what was found, a second apart -> answer
  *
  * Each part is one script of a few milliseconds at most, however many jobs there
  * are. Nothing is changed. One audit runs at a time; who asks meanwhile gets the
@@ -48,12 +48,18 @@ static void answer_all(struct audits *a, const struct buf *body, enum err err, c
     }
 }
 
+static void forget(struct audits *a)
+{
+    findings_clear(&a->found);
+    json_decref(a->before);
+    json_decref(a->books);
+    a->before = a->books = NULL;
+}
+
 /* This audit is over. */
 static void end(struct audits *a)
 {
-    findings_clear(&a->found);
-    json_decref(a->books);
-    a->books = NULL;
+    forget(a);
     a->is_busy = false;
     if (a->waiting && !a->is_stopped)
         begin(a);
@@ -210,12 +216,22 @@ static void check_again(struct audits *a)
 
 /* ---- the oldest jobs ------------------------------------------------------------------------ */
 
+/* What came while the messages were counted may have its message behind the count: it is no bare job. Nor is one
+ * whose outbox entry was sent meanwhile. */
 static void set_bare(struct audits *a)
 {
-    for (int i = 0; i < KIND_COUNT; i++)
-        a->balance.bare[i] = audit_number(audit_books(a, i), "pending") + audit_number(audit_books(a, i), "retrying") +
-                             findings_lost(&a->found, i);
+    int64_t sent = audit_number(json_object_get(a->before, "outbox"), "count");
+
+    for (int i = 0; i < KIND_COUNT; i++) {
+        const json_t *now = audit_kind(a->books, i);
+        int64_t       came = audit_number(now, "accepted") - audit_number(audit_kind(a->before, i), "accepted");
+        int64_t       bare = audit_number(now, "pending") + audit_number(now, "retrying") + findings_lost(&a->found, i);
+
+        a->balance.bare[i] = bare > came ? bare - came : 0;
+    }
     a->balance.outbox = audit_number(json_object_get(a->books, "outbox"), "count");
+    if (a->balance.outbox < sent)
+        a->balance.outbox = sent;
 }
 
 /* What is being claimed this very moment stands in front, so a few more than are missing. */
@@ -365,7 +381,7 @@ static void on_books(void *ctx, const struct store_reply *reply)
     check_again(a);
 }
 
-/* Messages first: one that is taken before its job is counted was counted here. */
+/* The counters again: a message that is taken before its job is counted was counted here. */
 static void on_counted(void *ctx, const struct browsed *seen)
 {
     struct audits *a = ctx;
@@ -379,7 +395,18 @@ static void on_counted(void *ctx, const struct browsed *seen)
     store_stats(a->gw->store, on_books, a);
 }
 
-static void count_messages(struct audits *a) { broker_count(a->gw->broker, on_counted, a); }
+static void on_before(void *ctx, const struct store_reply *reply)
+{
+    struct audits *a = ctx;
+
+    if (!go_on(a, reply))
+        return;
+    json_decref(a->before);
+    a->before = read_part(reply);
+    broker_count(a->gw->broker, on_counted, a);
+}
+
+static void count_messages(struct audits *a) { store_stats(a->gw->store, on_before, a); }
 
 static void begin(struct audits *a)
 {
@@ -446,7 +473,6 @@ void audits_stop(struct audits *a)
     a->running = a->waiting;
     a->waiting = NULL;
     answer_all(a, NULL, ERR_BUSY, "the gateway stops");
-    findings_clear(&a->found);
-    json_decref(a->books);
+    forget(a);
     uv_close((uv_handle_t *)&a->timer, on_closed);
 }

@@ -27,7 +27,8 @@ struct audits {
     struct findings found;
     struct balance  balance; /* of the last look */
     int64_t         missing; /* least of all looks */
-    json_t         *books;   /* owned: the counters of the last look */
+    json_t         *before;  /* owned: the counters of the last look, before the messages were counted .. */
+    json_t         *books;   /* .. and behind that */
     bool            has_broker;
     int64_t         consumers[KIND_COUNT];
     int64_t         outboxed[KIND_COUNT], owned[KIND_COUNT]; /* as the walk met them */
@@ -43,7 +44,7 @@ struct audits {
 
 /* A number of a JSON object, 0 without; the counters of a kind. */
 int64_t       audit_number(const json_t *object, const char *name);
-const json_t *audit_books(const struct audits *a, int kind);
+const json_t *audit_kind(const json_t *books, int kind);
 
 /* Appends what the audit found. */
 void audit_to_json(const struct audits *a, struct buf *out);

@@ -14,9 +14,9 @@ int64_t audit_number(const json_t *object, const char *name)
     return json_integer_value(json_object_get(object, name));
 }
 
-const json_t *audit_books(const struct audits *a, int kind)
+const json_t *audit_kind(const json_t *books, int kind)
 {
-    return json_object_get(json_object_get(a->books, "kinds"), kinds[kind]->name);
+    return json_object_get(json_object_get(books, "kinds"), kinds[kind]->name);
 }
 
 static int64_t sum_of(const json_t *counts, const char *const *names, size_t count)
@@ -37,7 +37,7 @@ static void put_kinds(const struct audits *a, struct buf *out)
 {
     for (int i = 0; i < KIND_COUNT; i++) {
         buf_printf(out, "%s\"%s\":{\"live\":%lld,\"messages\":", i ? "," : "", kinds[i]->name,
-                   (long long)sum_of(audit_books(a, i), live_states, 3));
+                   (long long)sum_of(audit_kind(a->books, i), live_states, 3));
         if (a->has_broker)
             buf_printf(out, "%lld", (long long)(a->balance.ready[i] + a->owned[i]));
         else
@@ -73,7 +73,7 @@ static int put_sums(const struct audits *a, struct buf *out)
     int count = 0;
 
     for (int i = 0; i < KIND_COUNT; i++) {
-        const json_t *counts = audit_books(a, i);
+        const json_t *counts = audit_kind(a->books, i);
 
         if (adds_up(counts))
             continue;

@@ -229,13 +229,21 @@ static void on_found(void *ctx, const struct browsed *seen)
     }
     p->msg = msg_dup(seen->letters->msg);
     job_copy_new(p->msg->copy);
+    p->msg->deadline_ms = 0; /* a person wants it to run */
     store_replay(p->gw->store, p->msg, on_asked, p);
 }
 
 static void dead_replay_end(struct request *r)
 {
-    struct replay *p = xcalloc(1, sizeof *p);
+    static const char *const parameters[] = {NULL};
+    struct replay           *p;
+    struct fault             why;
 
+    if (query_only(r, parameters, &why)) {
+        request_fail_why(r, &why);
+        return;
+    }
+    p = xcalloc(1, sizeof *p);
     p->request = r;
     p->gw = request_gateway(r);
     p->gw->submits++;

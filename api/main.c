@@ -19,6 +19,7 @@
 #include "api/spill.h"
 #include "common/blob/blob.h"
 #include "common/clock.h"
+#include "common/health.h"
 #include "common/log.h"
 #include "kinds/command/list.h"
 
@@ -77,8 +78,15 @@ static enum err check_exposure(const struct settings *s, struct fault *why)
     bool           is_loopback =
         !strcmp(s->listen, "::1") || (inet_pton(AF_INET, s->listen, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 
-    if (is_loopback || *s->api_key_file || s->insecure)
+    if (is_loopback || *s->api_key_file)
         return ERR_OK;
+    if (s->insecure) {
+        log_event(
+            LOG_WARN, "open-to-anyone",
+            "listen=%s reason=\"MILLRACE_INSECURE=1: whoever reaches this address may submit, read and cancel jobs\"",
+            s->listen);
+        return ERR_OK;
+    }
     return fault_set(why, ERR_CONFIG,
                      "MILLRACE_LISTEN is %s, which others can reach: set MILLRACE_API_KEY_FILE, or MILLRACE_INSECURE=1 "
                      "if anyone may submit jobs here",
@@ -247,7 +255,7 @@ static void gateway_stop(struct gateway *gw)
     depths_free(gw->depths);
     sweep_stop(gw->sweep);
     spills_stop(gw);
-    store_close(gw->store);     /* what it did not answer is answered as down */
+    store_close(gw->store); /* what it did not answer is answered as down */
     audits_stop(gw->audits);
     blob_store_stop(gw->blobs); /* likewise; every request has its answer now */
     http_stop(gw->http);
@@ -298,16 +306,32 @@ static void ending_close(struct ending *end)
     uv_close((uv_handle_t *)&end->interrupt, NULL);
 }
 
+static int ask_health(void)
+{
+    struct settings settings;
+    struct fault    why;
+
+    if (!config_load(&settings, &why))
+        return health_ask(settings.listen, (int)settings.port);
+    fprintf(stderr, "millrace-api: %s\n", why.detail);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
-    static const char purpose[] = "the HTTP gateway of Millrace: accepts jobs, answers for them";
-    struct gateway    gw = {0};
-    struct ending     end;
-    struct fault      why;
-    int               status = config_arguments(argc, argv, PROGRAM_API, purpose, NULL, NULL);
+    static const char        purpose[] = "the HTTP gateway of Millrace: accepts jobs, answers for them";
+    static const char *const extra[] = {"--health", "ask the gateway that runs with these settings whether it lives",
+                                        NULL};
+    struct gateway           gw = {0};
+    struct ending            end;
+    struct fault             why;
+    unsigned                 found = 0;
+    int                      status = config_arguments(argc, argv, PROGRAM_API, purpose, extra, &found);
 
     if (status >= 0)
         return status;
+    if (found)
+        return ask_health();
     signal(SIGPIPE, SIG_IGN);
     log_open("millrace-api", LOG_INFO);
     gw.loop = uv_default_loop();

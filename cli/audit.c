@@ -11,9 +11,12 @@ static void print_exception(const json_t *each)
 
     printf(" ");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (*text_of(each, names[i]))
-            printf(" %s", text_of(each, names[i]));
-    printf("%s: %s\n", json_is_true(json_object_get(each, "suspected")) ? " (suspected)" : "", text_of(each, "why"));
+        if (*text_of(each, names[i])) {
+            putchar(' ');
+            print_text(text_of(each, names[i]));
+        }
+    printf("%s: ", json_is_true(json_object_get(each, "suspected")) ? " (suspected)" : "");
+    print_line(text_of(each, "why"));
 }
 
 static void print_audit(const json_t *audit, bool is_ok)
@@ -28,7 +31,10 @@ static void print_audit(const json_t *audit, bool is_ok)
     if (more)
         printf("  and %lld more\n", more);
     json_array_foreach(json_object_get(audit, "unchecked"), i, each)
-        printf("not checked: %s\n", json_string_value(each));
+    {
+        printf("not checked: ");
+        print_line(json_is_string(each) ? json_string_value(each) : "");
+    }
 }
 
 static enum outcome run(struct cli *cli)

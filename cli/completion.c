@@ -44,7 +44,7 @@ static void put_bash_values(const struct verb *v)
         if (o->letter)
             printf("|%s:-%c", v->name, o->letter);
         if (o->type == OPTION_FILE)
-            puts(") COMPREPLY=($(compgen -f -- \"$word\")); return ;;");
+            puts(") _millrace_files \"$word\"; return ;;");
         else
             printf(") COMPREPLY=($(compgen -W '%s' -- \"$word\")); return ;;\n", o->words ? o->words : "");
     }
@@ -65,7 +65,11 @@ static void put_bash_operands(const struct verb *v)
 static void print_bash(void)
 {
     puts("# bash completion of millrace, printed by: millrace completion bash\n"
+         "_millrace_files() { # a line each: names have blanks\n"
+         "    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- \"$1\")\n"
+         "}\n"
          "_millrace() {\n"
+         "    COMPREPLY=()\n"
          "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
          "    local verb='' skip=0 files=0 options='' operands='' i\n"
          "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
@@ -97,7 +101,7 @@ static void print_bash(void)
     puts("\" -- \"$word\"))\n"
          "    else\n"
          "        COMPREPLY=($(compgen -W \"$operands\" -- \"$word\"))\n"
-         "        ((files)) && COMPREPLY+=($(compgen -f -- \"$word\"))\n"
+         "        ((files)) && _millrace_files \"$word\"\n"
          "    fi\n"
          "}\n"
          "complete -o filenames -F _millrace millrace");

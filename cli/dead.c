@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/jobs.h"
+#include "cli/query.h"
 #include "cli/table.h"
 
 static void print_list(const json_t *dead)
@@ -56,7 +57,7 @@ static enum outcome replay(struct cli *cli, const char *id)
     struct buf      escaped = {0};
     enum outcome    o;
 
-    http_escape(&escaped, id);
+    query_escape(&escaped, id);
     buf_append(&escaped, "", 1);
     transfer_init(&t, "POST", "/dead/%s/replay", escaped.data);
     buf_free(&escaped);

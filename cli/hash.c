@@ -21,7 +21,7 @@ static enum outcome print_digest(struct cli *cli, const char *id)
     if (cli->is_json)
         print_json(result);
     else
-        puts(text_of(result, "value"));
+        print_line(text_of(result, "value"));
     json_decref(result);
     return EXIT_OK;
 }

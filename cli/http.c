@@ -16,7 +16,8 @@
 #define BACKOFF_MAX_MS 3000
 #define POLL_MAX_MS 60000
 #define SPARES_MAX 64 /* handles kept for the next transfers */
-#define CONNECTIONS_KEPT 128L /* else libcurl keeps fewer the fewer calls there are, and closes and opens all the time */
+#define CONNECTIONS_KEPT                                                                                               \
+    128L /* else libcurl keeps fewer the fewer calls there are, and closes and opens all the time */
 #define URL_BYTES_MAX 1024
 
 struct http {
@@ -39,16 +40,11 @@ struct http {
 
 void transfer_init(struct transfer *t, const char *method, const char *path, ...)
 {
-    va_list args, again;
-    int     len;
+    va_list args;
 
     *t = (struct transfer){.method = method, .into_fd = -1};
     va_start(args, path);
-    va_copy(again, args);
-    len = vsnprintf(NULL, 0, path, args);
-    vsnprintf(buf_reserve(&t->path, (size_t)len + 1), (size_t)len + 1, path, again);
-    t->path.len = (size_t)len;
-    va_end(again);
+    buf_vprintf(&t->path, path, args);
     va_end(args);
 }
 
@@ -56,17 +52,6 @@ void transfer_free(struct transfer *t)
 {
     buf_free(&t->path);
     buf_free(&t->answer);
-}
-
-void http_escape(struct buf *out, const char *text)
-{
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:,";
-
-    for (; *text; text++)
-        if (strchr(plain, *text))
-            buf_append(out, text, 1);
-        else
-            buf_printf(out, "%%%02X", (unsigned char)*text);
 }
 
 /* ---- the two lists ------------------------------------------------------------- */

@@ -78,12 +78,9 @@ struct transfer {
     struct exchange *exchange; /* while it runs */
 };
 
-/* path and query by a format; values come escaped (http_escape). */
+/* path and query by a format; values come escaped (query.h). */
 void transfer_init(struct transfer *t, const char *method, const char *path, ...) PRINTF_LIKE(3, 4);
 void transfer_free(struct transfer *t); /* not while it runs */
-
-/* Appends text as it may stand in a path or query. */
-void http_escape(struct buf *out, const char *text);
 
 /* EXIT_OK, or EXIT_USAGE with why: no such url, a key that no header takes. */
 enum outcome http_new(const struct http_config *config, struct http **out, struct fault *why);

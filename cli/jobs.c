@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/fetch.h"
+#include "cli/query.h"
 #include "common/job.h"
 #include "common/text.h"
 
@@ -50,7 +51,7 @@ static void job_transfer(struct transfer *t, const char *method, const char *id,
 {
     struct buf path = {0};
 
-    http_escape(&path, id);
+    query_escape(&path, id);
     buf_append(&path, "", 1);
     transfer_init(t, method, "/jobs/%s%s", path.data, behind);
     buf_free(&path);
@@ -142,7 +143,7 @@ enum outcome for_each_operand(struct cli *cli, int first, enum outcome (*each)(s
         enum outcome o = each(cli, cli->line.operands[i]);
 
         worst = o > worst ? o : worst;
-        if (o == EXIT_INTERRUPTED)
+        if (o == EXIT_INTERRUPTED || ferror(stdout)) /* nobody reads on */
             break;
     }
     return worst;
@@ -159,11 +160,19 @@ void print_json(const json_t *doc)
     free(text);
 }
 
-/* One word or sentence that others made: control characters become '?'. */
-static void print_text(const char *text)
+void print_text(const char *text)
 {
-    for (; *text; text++)
-        putchar(text_is_control(*text) ? '?' : *text);
+    char *tame = xstrdup(text);
+
+    text_tame(tame, strlen(tame));
+    fputs(tame, stdout);
+    free(tame);
+}
+
+void print_line(const char *text)
+{
+    print_text(text);
+    putchar('\n');
 }
 
 static void print_row(const char *name, const char *text)
@@ -171,8 +180,7 @@ static void print_row(const char *name, const char *text)
     if (!*text)
         return;
     printf("%-10s ", name);
-    print_text(text);
-    putchar('\n');
+    print_line(text);
 }
 
 void print_state(const json_t *record)
@@ -229,7 +237,6 @@ void print_record(const json_t *record)
     print_row("", text_of(error, "detail"));
     if (result) {
         printf("%-10s %lld bytes, ", "result", (long long)count_of(result, "size"));
-        print_text(text_of(result, "content_type"));
-        putchar('\n');
+        print_line(text_of(result, "content_type"));
     }
 }

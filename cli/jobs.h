@@ -34,10 +34,14 @@ enum outcome job_complete(struct cli *cli, const char *id, json_t **out);
 enum outcome job_result(struct cli *cli, const char *id, const char *accept, const char *file);
 
 /* For verbs that do one thing to each job: calls each for every operand, goes on after one that fails, and returns
- * the worst outcome. An interrupt ends it. */
+ * the worst outcome. An interrupt ends it, and an output that nobody reads any more. */
 enum outcome for_each_operand(struct cli *cli, int first, enum outcome (*each)(struct cli *cli, const char *id));
 
 /* ---- showing ---------------------------------------------------------------- */
+
+/* Prints a word or sentence that others made; control characters become '?'. */
+void print_text(const char *text);
+void print_line(const char *text); /* and a newline */
 
 /* Prints a record, or what else the gateway answered, as one line of JSON. */
 void print_json(const json_t *doc);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ls.c - millrace ls: jobs, the newest first. */
 #include "cli/jobs.h"
+#include "cli/query.h"
 #include "cli/table.h"
 
 #define PAGE_MAX 1000 /* records in one answer */
@@ -16,14 +17,6 @@ static const struct option options[] = {
     {0},
 };
 
-static void add_filter(struct buf *path, const char *name, const char *value)
-{
-    if (!value)
-        return;
-    buf_printf(path, "&%s=", name);
-    http_escape(path, value);
-}
-
 /* One page, behind the cursor (NULL: from the newest). */
 static enum outcome get_page(struct cli *cli, int64_t count, const char *after, json_t **out)
 {
@@ -31,11 +24,13 @@ static enum outcome get_page(struct cli *cli, int64_t count, const char *after, 
     struct transfer    t;
     struct buf         path = {0};
 
+    buf_printf(&path, "/jobs?limit=%lld", (long long)count);
     for (int i = STATE_OPTION; i <= GROUP_OPTION; i++)
-        add_filter(&path, options[i].name, line_text(line, i, NULL));
-    add_filter(&path, "after", after);
-    buf_append(&path, "", 1);
-    transfer_init(&t, "GET", "/jobs?limit=%lld%s", (long long)count, path.data);
+        if (line_has(line, i))
+            query_put(&path, options[i].name, line_text(line, i, NULL));
+    if (after)
+        query_put(&path, "after", after);
+    transfer_init(&t, "GET", "%.*s", (int)path.len, path.data);
     buf_free(&path);
     return call_json(cli, &t, out);
 }
@@ -70,6 +65,7 @@ static void print_page(struct cli *cli, const json_t *jobs, bool is_first)
     table_end(&table, &text);
     if (!cli->is_json)
         fwrite(text.data ? text.data : "", 1, text.len, stdout);
+    fflush(stdout);
     buf_free(&text);
 }
 
@@ -80,7 +76,8 @@ static enum outcome run(struct cli *cli)
     const char  *after = NULL;
     enum outcome o = EXIT_OK;
 
-    for (bool is_first = true; left > 0 && (is_first || after); is_first = false) {
+    /* Whoever reads it may have read enough. */
+    for (bool is_first = true; left > 0 && (is_first || after) && !ferror(stdout); is_first = false) {
         const json_t *jobs;
 
         o = get_page(cli, left < PAGE_MAX ? left : PAGE_MAX, after, &next);

@@ -32,11 +32,12 @@ const struct verb *verb_find(const char *name)
 
 static void complain_about(const char *fmt, va_list args)
 {
-    char line[REASON_BYTES + 256];
+    struct buf line = {0};
 
-    vsnprintf(line, sizeof line, fmt, args);
-    text_tame(line, strlen(line));
-    fprintf(stderr, "millrace: %s\n", line);
+    buf_vprintf(&line, fmt, args);
+    text_tame(line.data, line.len);
+    fprintf(stderr, "millrace: %.*s\n", (int)line.len, line.data);
+    buf_free(&line);
 }
 
 void complain(const char *fmt, ...)
@@ -128,12 +129,22 @@ static enum outcome run(struct cli *cli)
     return o ? o : verb->run(cli);
 }
 
+/* A standard descriptor that was closed is opened so that using it is a fault: what this program opens would have its
+ * number, and what is printed would go there. */
+static void fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* it gets the lowest number */
+}
+
 int main(int argc, char **argv)
 {
     struct cli   cli = {0};
     struct fault why;
     enum outcome o;
 
+    fill_standard();
     interrupt_init();
     if (line_parse(argc, argv, &cli.line, &why)) {
         cli.is_json = line_has(&cli.line, OPTION_JSON);

@@ -23,6 +23,7 @@
 #include "cli/map_summary.h"
 #include "cli/map_walk.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 struct map {
     struct cli          *cli;
@@ -44,13 +45,16 @@ struct map {
 static enum err check_state(struct map *m)
 {
     const struct map_options *o = &m->options;
-    const struct state       *st = &m->state;
+    struct state             *st = &m->state;
 
     m->is_new = !st->dataset;
-    if (m->is_new)
-        return o->target ? ERR_OK
-                         : fault_set(&m->why, ERR_PARAM,
-                                     "what is to be done with the files? --kind, --ops or --command says it");
+    if (m->is_new && !o->target)
+        return fault_set(&m->why, ERR_PARAM, "what is to be done with the files? --kind, --ops or --command says it");
+    if (m->is_new) {
+        st->dataset = xstrdup(m->dataset);
+        st->target = xstrdup(o->target);
+        return ERR_OK;
+    }
     if (!o->resumes)
         return fault_set(&m->why, ERR_PARAM,
                          "the output folder has the state of an earlier run: --resume goes on with it; to begin anew, "
@@ -62,6 +66,16 @@ static enum err check_state(struct map *m)
         return fault_set(&m->why, ERR_PARAM, "the run in the output folder is another one: '%.90s', not '%.90s'",
                          st->target, o->target);
     return ERR_OK;
+}
+
+/* What is said now goes before what the earlier run was told: a time limit that was too short is why one goes on. */
+static void heed_limits(struct map *m)
+{
+    const struct try_limits *now = &m->options.limits;
+    struct try_limits       *kept = &m->state.limits;
+
+    kept->attempts = now->attempts ? now->attempts : kept->attempts;
+    kept->timeout_s = now->timeout_s ? now->timeout_s : kept->timeout_s;
 }
 
 /* A file that was planned, and is another now. New ones are noted when they have their bases. */
@@ -117,7 +131,8 @@ static enum err begin_session(struct map *m)
 
     state_empty_temporaries(&m->state);
     if (m->is_new)
-        e = state_begin(&m->state, m->dataset, m->options.target, &m->plan, &m->why);
+        e = state_begin(&m->state, &m->plan, &m->why);
+    state_note_limits(&m->state, &m->state.limits);
     state_note_session(&m->state, wall_ms());
     return e ? e : state_save(&m->state, true, &m->why);
 }
@@ -132,6 +147,8 @@ static enum err prepare(struct map *m)
         e = state_open(output, o->is_dry, &m->state, &m->plan, &m->why);
     if (!e)
         e = check_state(m);
+    if (!e)
+        heed_limits(m);
     if (!e)
         e = make_plan(m);
     if (!e && !m->is_new)
@@ -204,6 +221,8 @@ static void put_word(struct buf *out, const char *word)
     for (; *word; word++)
         if (*word == '\'')
             buf_text(out, "'\\''");
+        else if (text_is_control(*word)) /* as bash, zsh and ksh have it; no terminal would show it */
+            buf_printf(out, "'$'\\%03o''", (unsigned char)*word);
         else
             buf_append(out, word, 1);
     buf_text(out, "'");
@@ -259,6 +278,16 @@ static enum outcome run_it(struct map *m)
     return outcome_of(m, end);
 }
 
+static void close_joblog(const struct map *m)
+{
+    bool is_torn = ferror(m->joblog);
+
+    if (fclose(m->joblog))
+        complain("%s: %s", m->options.joblog, strerror(errno));
+    else if (is_torn)
+        complain("%s: lines are missing, it could not be written at a time", m->options.joblog);
+}
+
 static enum outcome run(struct cli *cli)
 {
     struct map   m = {.cli = cli, .state = {.lock_fd = -1, .journal_fd = -1}};
@@ -277,8 +306,8 @@ static enum outcome run(struct cli *cli)
         o = EXIT_OK;
     } else
         o = run_it(&m);
-    if (m.joblog && fclose(m.joblog))
-        complain("%s: %s", m.options.joblog, strerror(errno));
+    if (m.joblog)
+        close_joblog(&m);
     state_close(&m.state);
     plan_free(&m.plan);
     map_options_free(&m.options);

@@ -133,17 +133,14 @@ static int put_one(struct batch *b, const struct batch_item *item)
     return fault;
 }
 
-/* All of them; ERR_IO where that cannot go on. The journal calls the rest done and their temporaries are whole: the
- * next client puts them in place. */
-static enum err put_all(struct batch *b, struct fault *why)
+/* All of them, as far as that goes; *put: how many have their names, or have failed. ERR_IO: the next cannot either. */
+static enum err put_all(struct batch *b, int *put, struct fault *why)
 {
     int fault = 0;
 
-    for (int i = 0; i < b->count; i++) {
-        if (!fault)
-            fault = put_one(b, &b->items[i]);
-        if (fault)
-            b->plan->files[b->items[i].index].state = PLAN_TO_DO;
+    while (!fault && *put < b->count) {
+        fault = put_one(b, &b->items[*put]);
+        *put += !fault;
     }
     return fault ? fault_set(why, ERR_IO, "the output folder cannot be written: %s", strerror(fault)) : ERR_OK;
 }
@@ -151,33 +148,40 @@ static enum err put_all(struct batch *b, struct fault *why)
 enum err batch_commit(struct batch *b, struct fault *why)
 {
     enum err e = b->count ? flush(b->state, why) : ERR_OK;
+    int      put = 0;
 
     for (int i = 0; !e && i < b->count; i++)
         announce(b, &b->items[i]);
     if (!e)
         e = state_save(b->state, b->count > 0, why);
     if (!e)
-        e = put_all(b, why);
-    if (!e) {
-        b->count = 0;
-        e = state_save(b->state, false, why); /* of those that could not be put in place; nothing, as a rule */
-    }
-    return e;
+        e = put_all(b, &put, why);
+    for (int i = put; i < b->count; i++)
+        b->plan->files[b->items[i].index].state = PLAN_TO_DO;
+    b->count = 0;
+    return e ? e : state_save(b->state, false, why); /* of those that cannot have their names; nothing, as a rule */
 }
 
-/* Whether the output is there as the journal says, now or after its temporary was put in place. */
+static bool is_file_of(const char *path, uint64_t bytes)
+{
+    struct stat found;
+
+    return !stat(path, &found) && S_ISREG(found.st_mode) && (uint64_t)found.st_size == bytes;
+}
+
+/* Whether the output is there as the journal says, now or after its temporary was put in place. While there is that
+ * temporary, what has the output's name is an older one, of whatever size. */
 static bool is_in_place(const struct state *st, size_t index, const struct ending *end, bool is_dry)
 {
-    struct buf  path = {0}, temporary = {0};
-    struct stat found;
-    bool        is_there, is_ready;
+    struct buf path = {0}, temporary = {0};
+    bool       is_there;
 
     state_path_output(st, end->output, &path);
     batch_temporary(st, index, &temporary);
-    is_ready = !stat(temporary.data, &found) && (uint64_t)found.st_size == end->bytes;
-    if (is_ready && !is_dry)
-        put_in_place(st, temporary.data, end->output);
-    is_there = (is_ready && is_dry) || (!stat(path.data, &found) && (uint64_t)found.st_size == end->bytes);
+    if (is_file_of(temporary.data, end->bytes))
+        is_there = is_dry || !put_in_place(st, temporary.data, end->output);
+    else
+        is_there = is_file_of(path.data, end->bytes);
     buf_free(&path);
     buf_free(&temporary);
     return is_there;

@@ -37,8 +37,9 @@ void batch_temporary(const struct state *st, size_t index, struct buf *out);
 /* Takes over the temporary of a file. There is room, or batch_commit makes it. */
 void batch_add(struct batch *b, size_t index, uint64_t bytes, const char *type, const struct record *record);
 
-/* All of them get their final names, and the journal is written, also where the batch is empty. An output that cannot
- * have its name is a failure of that file; ERR_IO: nothing can be written there any more. */
+/* All of them get their final names, and the journal is written, also where the batch is empty, which it is afterwards
+ * in any case. An output that cannot have its name is a failure of that file. ERR_IO: nothing can be written there any
+ * more; what has no name yet is still to be done, by the next client, with its temporary where the journal has it. */
 enum err batch_commit(struct batch *b, struct fault *why) MUST_CHECK;
 
 /* After an earlier client's journal was read: files that it calls done have their output, of the size it had, or are

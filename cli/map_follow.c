@@ -10,6 +10,7 @@
 
 #include "cli/map_run_impl.h"
 #include "common/clock.h"
+#include "common/job.h"
 
 #define PAGE 100
 #define WAIT_S 25
@@ -129,8 +130,11 @@ static void make_group(struct run *run)
     struct transfer          t;
     json_t                  *doc = NULL;
     const char              *id;
+    char                     key[JOB_ID_BYTES];
 
+    job_id_new(key);
     transfer_init(&t, "POST", "/groups");
+    t.idempotency = key; /* may be repeated: a group of which the answer was lost stays empty, and harms nobody */
     if (http_do(c->http, &t) == EXIT_OK)
         doc = json_loadb(t.answer.data, t.answer.len, 0, NULL);
     id = json_string_value(json_object_get(doc, "id"));

@@ -133,16 +133,20 @@ bool journal_number(const char *field, int64_t *out)
     return *field && !*end && !errno;
 }
 
-enum err journal_append(int fd, const struct buf *lines, struct fault *why)
+enum err journal_append(int fd, struct buf *lines, struct fault *why)
 {
-    for (size_t at = 0; at < lines->len;) {
+    enum err e = ERR_OK;
+    size_t   at = 0;
+
+    while (!e && at < lines->len) {
         ssize_t written = write(fd, lines->data + at, lines->len - at);
 
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return fault_set(why, ERR_IO, "the journal cannot be written: %s", strerror(errno));
-        at += (size_t)written;
+        if (written >= 0)
+            at += (size_t)written;
+        else if (errno != EINTR)
+            e = fault_set(why, ERR_IO, "the journal cannot be written: %s", strerror(errno));
     }
-    return ERR_OK;
+    if (at)
+        memmove(lines->data, lines->data + at, lines->len -= at);
+    return e;
 }

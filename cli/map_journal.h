@@ -38,7 +38,8 @@ bool journal_read_at(int fd, uint64_t at, struct buf *text, struct journal_line 
 /* A field that must be a whole number; false: it is none. */
 bool journal_number(const char *field, int64_t *out);
 
-/* Writes all of it at the end of the file. */
-enum err journal_append(int fd, const struct buf *lines, struct fault *why) MUST_CHECK;
+/* Writes all of it at the end of the file; lines is empty then. Where that fails it keeps what is not written, so that
+ * the next call goes on in the middle of the line where this one ended. */
+enum err journal_append(int fd, struct buf *lines, struct fault *why) MUST_CHECK;
 
 #endif

@@ -12,7 +12,6 @@
 #include <strings.h>
 
 #include "cli/map_nameset.h"
-#include "common/text.h"
 
 /* Types and what files of theirs are called; the first is what a new one is called. */
 static const struct {
@@ -51,36 +50,13 @@ static size_t find_type(const char *type)
     return TYPES;
 }
 
-const char *names_expected_type(const char *target)
+const char *names_type_of(const char *extension, size_t len)
 {
-    const char *format = strstr(target, "convert:");
-    size_t      len = format ? strcspn(format += 8, ",&") : 0;
-
-    if (!strncmp(target, "hash", 4))
-        return "application/json";
-    for (size_t i = 0; !strncmp(target, "image", 5) && len && i < TYPES; i++)
+    for (size_t i = 0; i < TYPES; i++)
         for (const char *const *one = types[i].extensions; *one; one++)
-            if (strlen(*one) == len && !strncmp(*one, format, len))
+            if (strlen(*one) == len && !strncmp(*one, extension, len))
                 return types[i].type;
     return "";
-}
-
-void names_of_input(const char *name, struct buf *out)
-{
-    const char *last = strrchr(name, '/');
-    size_t      len;
-
-    last = last ? last + 1 : name;
-    if (*last == '-') {
-        buf_text(out, "_");
-        last++;
-    }
-    for (; *last; last += len ? len : 1) {
-        len = text_is_control(*last) ? 0 : text_character(last, TEXT_ENDED);
-        buf_append(out, len ? last : "_", len ? len : 1);
-    }
-    buf_append(out, "", 1);
-    out->len--;
 }
 
 /* Length up to the last dot of the last part; a dot that begins or ends it starts no extension. */

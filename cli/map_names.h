@@ -26,12 +26,8 @@ void names_assign(struct plan *p, size_t from);
  * type, parameters and all; one that is not known, or is application/octet-stream, leaves the name as it is. */
 void names_output(const char *name, const char *base, const char *type, struct buf *out);
 
-/* The content type that the results of a target (KIND?QUERY) have, as far as it tells; "": as the file's. */
-const char *names_expected_type(const char *target);
-
-/* Appends the last part of a name as a program may find its input called: what a terminal or an option parser would
- * take amiss is "_". With its NUL not counted in len. */
-void names_of_input(const char *name, struct buf *out);
+/* The content type of files with this extension, of len bytes without its dot; "": it is not known. */
+const char *names_type_of(const char *extension, size_t len);
 
 /* Whether a file of this name may be a picture. */
 bool names_is_image(const char *name);

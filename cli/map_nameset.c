@@ -14,7 +14,7 @@ struct nameset_entry {
     size_t   index; /* NAMESET_NONE: the entry is free */
 };
 
-static uint32_t hash_of(const char *text, size_t len)
+uint32_t nameset_hash(const char *text, size_t len)
 {
     uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
 
@@ -77,7 +77,7 @@ static void grow(struct nameset *s, const char *texts)
 
 size_t nameset_add(struct nameset *s, const char *texts, uint64_t at, size_t len, size_t index)
 {
-    uint32_t              hash = hash_of(texts + at, len);
+    uint32_t              hash = nameset_hash(texts + at, len);
     struct nameset_entry *entry = seek(s, texts, texts + at, len, hash);
 
     if (entry->index != NAMESET_NONE)
@@ -90,5 +90,5 @@ size_t nameset_add(struct nameset *s, const char *texts, uint64_t at, size_t len
 
 size_t nameset_find(const struct nameset *s, const char *texts, const char *text, size_t len)
 {
-    return seek(s, texts, text, len, hash_of(text, len))->index;
+    return seek(s, texts, text, len, nameset_hash(text, len))->index;
 }

@@ -13,6 +13,9 @@
 
 #define NAMESET_NONE SIZE_MAX
 
+/* Of any text, the same everywhere; all its bits are good. */
+uint32_t nameset_hash(const char *text, size_t len);
+
 struct nameset {
     struct nameset_entry *entries; /* owned */
     size_t                room, count;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/http.h"
+#include "cli/query.h"
 #include "common/buf.h"
 
 #define JOBS_DEFAULT 64
@@ -25,7 +25,8 @@ const struct option map_option_rows[] = {
     [JOBS] = {"jobs", 'j', OPTION_COUNT, "N", "files under way at a time, at most (64)", 1, 4096, NULL},
     [RETRIES] = {"retries", 0, OPTION_COUNT, "N", "how often the fleet tries a file whose fault may pass", 1, 100,
                  NULL},
-    [TIMEOUT] = {"timeout", 0, OPTION_COUNT, "SECONDS", "of one attempt; it is killed after that", 1, 1000000000, NULL},
+    [TIMEOUT] = {"timeout", 0, OPTION_COUNT, "SECONDS",
+                 "of one attempt; it is killed after that; may be another with --resume", 1, 1000000000, NULL},
     [HALT] = {"halt", 0, OPTION_TEXT, "RULE", "give up after failures: soon,fail=N now,fail=N or ..,fail=P%", 0, 0,
               "never soon,fail=1 now,fail=1"},
     [DRY_RUN] = {"dry-run", 'n', OPTION_FLAG, NULL, "print what would be done, and do nothing", 0, 0, NULL},
@@ -36,46 +37,18 @@ const struct option map_option_rows[] = {
     {0},
 };
 
-/* NAME=VALUE as it stands in a query. */
-static enum err put_param(struct buf *query, const char *text, struct fault *why)
+static enum err put_query(const struct line *line, struct buf *target, struct fault *why)
 {
-    const char *equals = strchr(text, '=');
-    char       *name;
-
-    if (!equals || equals == text)
-        return fault_set(why, ERR_PARAM, "--param takes NAME=VALUE, not '%.80s'", text);
-    name = xmemdup(text, (size_t)(equals - text) + 1);
-    name[equals - text] = '\0';
-    buf_text(query, query->len ? "&" : "");
-    http_escape(query, name);
-    buf_text(query, "=");
-    http_escape(query, equals + 1);
-    free(name);
-    return ERR_OK;
-}
-
-static void put_option(struct buf *query, const struct line *line, int option, const char *name)
-{
-    const char *value = line_text(line, option, NULL);
-
-    if (!value)
-        return;
-    buf_printf(query, "%s%s=", query->len ? "&" : "", name);
-    http_escape(query, value);
-}
-
-static enum err make_query(const struct line *line, struct buf *query, struct fault *why)
-{
-    enum err    e = ERR_OK;
     const char *param;
 
-    put_option(query, line, COMMAND, "command");
-    put_option(query, line, OPS, "ops");
-    for (int at = 0; !e && (param = line_next(line, PARAM, &at));)
-        e = put_param(query, param, why);
-    put_option(query, line, RETRIES, "attempts");
-    put_option(query, line, TIMEOUT, "timeout");
-    return e;
+    if (line_has(line, COMMAND))
+        query_put(target, "command", line_text(line, COMMAND, NULL));
+    if (line_has(line, OPS))
+        query_put(target, "ops", line_text(line, OPS, NULL));
+    for (int at = 0; (param = line_next(line, PARAM, &at));)
+        if (!query_put_pair(target, param))
+            return fault_set(why, ERR_PARAM, "--param takes NAME=VALUE, not '%.80s'", param);
+    return ERR_OK;
 }
 
 /* KIND?QUERY; NULL when the line says nothing of it. */
@@ -83,23 +56,21 @@ static enum err make_target(const struct line *line, char **out, struct fault *w
 {
     const char *implied = line_has(line, COMMAND) ? "command" : line_has(line, OPS) ? "image" : NULL;
     const char *kind = line_text(line, KIND, implied);
-    struct buf  query = {0}, target = {0};
-    enum err    e = make_query(line, &query, why);
+    struct buf  target = {0};
+    enum err    e = ERR_OK;
 
-    if (!e && kind && implied && strcmp(kind, implied) != 0)
+    if (kind && implied && strcmp(kind, implied) != 0)
         e = fault_set(why, ERR_PARAM, "--%s goes with --kind %s", line_has(line, COMMAND) ? "command" : "ops", implied);
     if (!e && line_has(line, COMMAND) && line_has(line, OPS))
         e = fault_set(why, ERR_PARAM, "--command and --ops do not go together");
-    if (!e && !kind && query.len)
+    if (!e && !kind && line_has(line, PARAM))
         e = fault_set(why, ERR_PARAM, "--kind is missing: what is to be done with the files?");
-    if (!e && kind) {
-        http_escape(&target, kind);
-        if (query.len)
-            buf_printf(&target, "?%.*s", (int)query.len, query.data);
-        buf_append(&target, "", 1);
+    query_escape(&target, kind ? kind : "");
+    if (!e)
+        e = put_query(line, &target, why);
+    if (!e && kind)
         *out = buf_detach(&target);
-    }
-    buf_free(&query);
+    buf_free(&target);
     return e;
 }
 
@@ -111,6 +82,7 @@ enum err map_options_read(const struct line *line, struct map_options *out, stru
         .dataset = line->operands[0],
         .output = line->operands[1],
         .joblog = line_text(line, JOBLOG, NULL),
+        .limits = {line_count(line, RETRIES, 0), line_count(line, TIMEOUT, 0)},
         .jobs = (unsigned)line_count(line, JOBS, JOBS_DEFAULT),
         .patience_ms = line_count(line, OPTION_PATIENCE, PATIENCE_DEFAULT) * 1000,
         .is_dry = line_has(line, DRY_RUN),

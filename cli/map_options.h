@@ -5,15 +5,17 @@
 
 #include "cli/cli.h"
 #include "cli/map_halt.h"
+#include "cli/map_target.h"
 
 struct map_options {
-    const char *dataset, *output; /* as given; borrowed */
-    char       *target;           /* owned: KIND?QUERY; NULL: nothing was said about it */
-    const char *joblog;           /* NULL: none */
-    unsigned    jobs;             /* files under way at a time, at most */
-    struct halt halt;
-    int64_t     patience_ms; /* how long the gateway may be away */
-    bool        is_dry, resumes, redoes_failed;
+    const char       *dataset, *output; /* as given; borrowed */
+    char             *target;           /* owned; NULL: nothing was said about it */
+    struct try_limits limits;
+    const char       *joblog; /* NULL: none */
+    unsigned          jobs;   /* files under way at a time, at most */
+    struct halt       halt;
+    int64_t           patience_ms; /* how long the gateway may be away */
+    bool              is_dry, resumes, redoes_failed;
 };
 
 extern const struct option map_option_rows[];

@@ -54,7 +54,7 @@ static void put_time(struct buf *out, double seconds)
 
 void progress_text(const struct progress *p, int64_t now, int columns, struct buf *out)
 {
-    size_t ended = p->done + p->failed;
+    size_t ended = p->done + p->failed, from = out->len;
     double rate = progress_rate(p, now);
     int    width = columns - TEXT_WIDTH;
 
@@ -74,6 +74,8 @@ void progress_text(const struct progress *p, int64_t now, int columns, struct bu
         put_time(out, (double)(p->all - ended) / rate);
         buf_text(out, " left");
     }
+    if (columns > 0 && out->len - from >= (size_t)columns) /* a second line could not be wiped */
+        out->len = from + (size_t)columns - 1;
 }
 
 static int terminal_columns(void)

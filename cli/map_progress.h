@@ -39,7 +39,8 @@ void progress_show(struct progress *p, int64_t now, bool is_last);
 /* A line between: of a file that failed, or of trouble. Control characters become '?'. */
 void progress_say(struct progress *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* What is shown: files per second over the last seconds, and the text; columns: of the terminal, 0: a log. */
+/* What is shown: files per second over the last seconds, and the text; columns: of the terminal, which it
+ * does not fill, 0: a log. */
 double progress_rate(const struct progress *p, int64_t now);
 void   progress_text(const struct progress *p, int64_t now, int columns, struct buf *out);
 

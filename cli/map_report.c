@@ -43,6 +43,13 @@ static bool ending_of(struct report *r, size_t index, struct ending *end)
     return state_read_end(r->config->state, r->config->plan, index, &r->memory, end);
 }
 
+static bool is_or_lies_in(const char *name, const char *file)
+{
+    size_t len = strlen(file);
+
+    return !strncmp(name, file, len) && (!name[len] || name[len] == '/');
+}
+
 /* One look at everything: when jobs ran, and some pictures, spread over the dataset. */
 static void survey(struct report *r)
 {
@@ -53,7 +60,7 @@ static void survey(struct report *r)
     for (size_t i = 0; i < p->count; i++) {
         if (p->files[i].state == PLAN_TO_DO || !ending_of(r, i, &end))
             continue;
-        r->is_name_taken |= end.is_done && !strcmp(end.output, NAME);
+        r->is_name_taken |= end.is_done && is_or_lies_in(end.output, NAME);
         if (p->files[i].is_gone)
             continue;
         if (state_is_of_session(r->config->state, &p->files[i]) && end.started_ms) {
@@ -91,7 +98,7 @@ static void put_head(struct report *r)
 static void put_summary(struct report *r)
 {
     const struct summary *s = r->config->summary;
-    struct buf           *out = &r->out;
+    struct buf           *out = &r->out, target = {0};
     char                  now[WALL_TEXT_BYTES];
 
     wall_format(wall_ms(), now);
@@ -104,7 +111,10 @@ static void put_summary(struct report *r)
     put_row(r, "written", now);
     put_row(r, "dataset", r->config->state->dataset);
     put_row(r, "output", r->config->state->output);
-    put_row(r, "job of each file", r->config->state->target);
+    target_put(r->config->state->target, &r->config->state->limits, &target);
+    buf_append(&target, "", 1);
+    put_row(r, "job of each file", target.data);
+    buf_free(&target);
     buf_printf(out, "<tr><th>this run</th><td>%zu files in ", s->ended);
     html_seconds(out, s->wall_s);
     buf_text(out, " (");

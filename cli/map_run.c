@@ -110,8 +110,9 @@ static void heed_signals(struct run *run)
 {
     if (interrupt_count() >= 1 && run->stop == RUN_ALL) {
         run_stop(run, RUN_INTERRUPTED, false, "interrupted");
-        progress_say(run->config->progress, "stopping: %u files are still under way; Ctrl-C once more cancels them",
-                     run->busy);
+        if (run->busy)
+            progress_say(run->config->progress, "stopping: %u files are still under way; Ctrl-C once more cancels them",
+                         run->busy);
     }
     if (interrupt_count() >= 2) {
         run->stop = RUN_CANCELLED;
@@ -193,6 +194,7 @@ enum run_end map_run(const struct run_config *config, bool *has_begun, struct fa
     run.batch = (struct batch){.plan = config->plan, .state = config->state, .ended = run_ended, .ctx = &run};
     http_set_patience(config->http, config->patience_ms, notice, &troubled);
     open_slots(&run);
+    heed_signals(&run); /* one may have come while the plan was made */
     while (goes_on(&run))
         go_round(&run);
     if (run.stop != RUN_LOCAL)

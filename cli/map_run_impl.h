@@ -9,6 +9,7 @@
 
 #define UPLOADS_MAX 32 /* at a time: more gain nothing, and each is a connection */
 #define FETCHES_MAX 64 /* under way before the next ends are asked for */
+#define ASKS_MAX 32    /* by the clock, at a time: where many are silent for long, all are due at once */
 #define JOB_BUCKETS 1024
 
 enum slot_step {
@@ -48,7 +49,7 @@ struct run {
     struct slot             *slots;
     struct slot             *free;
     struct slot             *by_job[JOB_BUCKETS];
-    unsigned                 busy, submitting, fetching;
+    unsigned                 busy, submitting, asking, fetching;
     size_t                   next_index; /* all below have been begun */
     uint64_t                 stamps;
     struct batch             batch;

@@ -29,7 +29,6 @@ static void put_text(struct buf *out, const char *name, uint64_t size, const cha
 
 void map_show_plan(const struct plan *p, const struct map_options *o, const struct state *st, bool is_json)
 {
-    const char        *target = st->target ? st->target : o->target;
     struct plan_counts n = plan_count(p);
     struct buf         name = {0}, line = {0};
 
@@ -39,13 +38,15 @@ void map_show_plan(const struct plan *p, const struct map_options *o, const stru
         if (file->state != PLAN_TO_DO || file->is_gone)
             continue;
         name.len = line.len = 0;
-        names_output(plan_name(p, i), plan_base(p, i), names_expected_type(target), &name);
+        names_output(plan_name(p, i), plan_base(p, i), target_result_type(st->target), &name);
         (is_json ? put_json : put_text)(&line, plan_name(p, i), file->size, name.data);
         fwrite(line.data, 1, line.len, stdout);
     }
+    line.len = 0;
+    target_put(st->target, &st->limits, &line);
     if (!is_json)
-        printf("%zu of %zu files to do, each as POST /jobs/%s, at most %u at a time, into %s\n", n.to_do, n.all, target,
-               o->jobs, st->output);
+        printf("%zu of %zu files to do, each as POST /jobs/%.*s, at most %u at a time, into %s\n", n.to_do, n.all,
+               (int)line.len, line.data, o->jobs, st->output);
     buf_free(&name);
     buf_free(&line);
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/map_names.h"
+#include "cli/map_nameset.h"
 #include "cli/map_run_impl.h"
 #include "common/clock.h"
 
@@ -22,11 +22,7 @@ static void fetch(struct slot *slot);
 
 static struct slot **bucket_of(struct run *run, const char *id)
 {
-    uint32_t hash = 2166136261u;
-
-    for (; *id; id++)
-        hash = (hash ^ (unsigned char)*id) * 16777619u;
-    return &run->by_job[hash % JOB_BUCKETS];
+    return &run->by_job[nameset_hash(id, strlen(id)) % JOB_BUCKETS];
 }
 
 struct slot *slot_of_job(const struct run *run, const char *id)
@@ -79,6 +75,7 @@ void slot_leave(struct slot *slot)
     if (slot->step == SLOT_FREE)
         return;
     run->submitting -= slot->step == SLOT_SUBMITTING;
+    run->asking -= slot->step == SLOT_ASKING;
     run->fetching -= slot->step == SLOT_FETCHING;
     http_abort(run->config->http, &slot->transfer);
     free_slot(slot);
@@ -244,41 +241,25 @@ static void start(struct slot *slot, enum slot_step step, void (*done)(struct tr
     http_start(slot->run->config->http, &slot->transfer);
 }
 
-/* A program goes by the extension of what it is given: it finds its input under the file's own name, unless a --param
- * gave another for all. */
-static void put_input_name(const struct slot *slot, struct buf *query)
-{
-    const struct state *st = slot->run->config->state;
-    struct buf          name = {0};
-
-    if (!strncmp(st->target, "command?", 8) && !strstr(st->target, "&name=") && !strstr(st->target, "?name=")) {
-        names_of_input(plan_name(slot->run->config->plan, slot->index), &name);
-        buf_text(query, "&name=");
-        http_escape(query, name.data);
-    }
-    buf_append(query, "", 1);
-    buf_free(&name);
-}
-
 static void submit(struct slot *slot)
 {
-    struct buf              query = {0};
     struct run             *run = slot->run;
     const struct state     *st = run->config->state;
     const struct plan_file *file = &run->config->plan->files[slot->index];
+    const char             *name = plan_name(run->config->plan, slot->index);
+    struct buf              target = {0};
 
     slot->path.len = 0;
-    buf_printf(&slot->path, "%s/%s", st->dataset, plan_name(run->config->plan, slot->index));
+    buf_printf(&slot->path, "%s/%s", st->dataset, name);
     buf_append(&slot->path, "", 1);
     snprintf(slot->key, sizeof slot->key, file->again ? "%s-%zu.%" PRIu32 : "%s-%zu", st->group, slot->index,
              file->again);
     slot->stamp = ++run->stamps;
     run->submitting++;
     transfer_free(&slot->transfer);
-    put_input_name(slot, &query);
-    transfer_init(&slot->transfer, "POST", "/jobs/%s%cgroup=%s%s", st->target, strchr(st->target, '?') ? '&' : '?',
-                  st->group, query.data);
-    buf_free(&query);
+    target_put_file(st->target, &st->limits, st->group, name, &target);
+    transfer_init(&slot->transfer, "POST", "/jobs/%.*s", (int)target.len, target.data);
+    buf_free(&target);
     slot->transfer.idempotency = slot->key;
     slot->transfer.content_type = "application/octet-stream";
     slot->transfer.body_file = slot->path.data;
@@ -293,8 +274,10 @@ void slot_end(struct slot *slot, const struct record *record, uint64_t position)
         return; /* heard of twice */
     if (record->state == RECORD_LIVE || record->state == RECORD_NONE)
         return; /* no end: the next question will tell */
-    if (slot->step == SLOT_ASKING)
+    if (slot->step == SLOT_ASKING) {
+        slot->run->asking--;
         http_abort(slot->run->config->http, &slot->transfer);
+    }
     slot->record = *record;
     slot->position = position;
     slot->step = SLOT_IN_FLEET;
@@ -324,6 +307,7 @@ static void on_asked(struct transfer *t)
     struct record record = {.state = RECORD_NONE};
     json_t       *doc;
 
+    slot->run->asking--;
     slot->step = SLOT_IN_FLEET;
     slot->due_ms = mono_ms() + slot->pause_ms;
     if (t->outcome == EXIT_OK) {
@@ -345,6 +329,7 @@ static void ask(struct slot *slot)
     slot->pause_ms = slot->pause_ms * 2 < ASK_MAX_MS ? slot->pause_ms * 2 : ASK_MAX_MS;
     transfer_free(&slot->transfer);
     transfer_init(&slot->transfer, "GET", "/jobs/%s", slot->record.id);
+    slot->run->asking++;
     start(slot, SLOT_ASKING, on_asked);
 }
 
@@ -395,7 +380,7 @@ void slot_sweep(struct slot *slot, int64_t now)
         slot_leave(slot); /* nothing new is begun */
     else if (slot->step == SLOT_TO_SUBMIT && is_due && slot->run->submitting < UPLOADS_MAX)
         submit(slot);
-    else if (slot->step == SLOT_IN_FLEET && is_due)
+    else if (slot->step == SLOT_IN_FLEET && is_due && slot->run->asking < ASKS_MAX)
         ask(slot);
     else if (slot->step == SLOT_TO_FETCH && is_due)
         fetch(slot);

@@ -5,6 +5,7 @@
  *   dataset   PATH
  *   target    KIND?QUERY
  *   file      INDEX SIZE MTIME_NS NAME BASE             to be done; once more: it changed
+ *   limits    ATTEMPTS TIMEOUT_S                        of the jobs from here on; the last line counts
  *   session   WALL_MS                                   a client began to work
  *   group     ID                                        jobs from here on are of this group
  *   again     INDEX                                     failed or lost: to be done under another key
@@ -163,6 +164,16 @@ static bool take_position(struct reader *r, const struct journal_line *line)
     return true;
 }
 
+static bool take_limits(struct reader *r, const struct journal_line *line)
+{
+    struct try_limits limits;
+
+    if (!journal_number(line->fields[1], &limits.attempts) || !journal_number(line->fields[2], &limits.timeout_s))
+        return false;
+    r->st->limits = limits;
+    return true;
+}
+
 static bool take_line(void *ctx, const struct journal_line *line)
 {
     struct reader *r = ctx;
@@ -182,6 +193,8 @@ static bool take_line(void *ctx, const struct journal_line *line)
         return take_again(r, line);
     if (!strcmp(word, "group"))
         return take_group(r, line);
+    if (!strcmp(word, "limits"))
+        return take_limits(r, line);
     if (!strcmp(word, "dataset"))
         return take_text(&r->st->dataset, line->fields[1]);
     if (!strcmp(word, "target"))
@@ -296,19 +309,17 @@ static enum err rename_durably(const struct state *st, const char *from, const c
     return e;
 }
 
-enum err state_begin(struct state *st, const char *dataset, const char *target, const struct plan *p, struct fault *why)
+enum err state_begin(struct state *st, const struct plan *p, struct fault *why)
 {
     char    *draft = path_in(st, "tmp/journal"), *path = path_in(st, "journal");
     enum err e = ERR_OK;
 
-    take_text(&st->dataset, dataset);
-    take_text(&st->target, target);
     st->journal_fd = open(draft, O_RDWR | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (st->journal_fd < 0)
         e = fault_set(why, ERR_IO, "%.180s cannot be made: %s", draft, strerror(errno));
     journal_put(&st->gathered, MAGIC, VERSION, NULL);
-    journal_put(&st->gathered, "dataset", dataset, NULL);
-    journal_put(&st->gathered, "target", target, NULL);
+    journal_put(&st->gathered, "dataset", st->dataset, NULL);
+    journal_put(&st->gathered, "target", st->target, NULL);
     st->size = st->gathered.len;
     for (size_t i = 0; !e && i < p->count; i++) {
         state_note_file(st, p, i);
@@ -356,6 +367,16 @@ static void note_number(struct state *st, const char *word, int64_t value)
 }
 
 void state_note_session(struct state *st, int64_t wall) { note_number(st, "session", wall); }
+
+void state_note_limits(struct state *st, const struct try_limits *limits)
+{
+    char   texts[2][NUMBER_BYTES];
+    size_t from = st->gathered.len;
+
+    st->limits = *limits;
+    journal_put(&st->gathered, "limits", number(texts[0], limits->attempts), number(texts[1], limits->timeout_s), NULL);
+    gathered_from(st, from);
+}
 
 void state_note_file(struct state *st, const struct plan *p, size_t index)
 {
@@ -412,7 +433,6 @@ enum err state_save(struct state *st, bool is_durable, struct fault *why)
 {
     enum err e = journal_append(st->journal_fd, &st->gathered, why);
 
-    st->gathered.len = 0;
     if (!e && is_durable && fdatasync(st->journal_fd))
         e = fault_set(why, ERR_IO, "the journal cannot be written: %s", strerror(errno));
     return e;

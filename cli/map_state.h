@@ -15,21 +15,23 @@
 #include <stdint.h>
 
 #include "cli/map_plan.h"
+#include "cli/map_target.h"
 #include "common/err.h"
 
 #define STATE_FOLDER ".millrace"
 #define GROUP_BYTES 64
 
 struct state {
-    char      *output;             /* owned: absolute path */
-    char      *dataset;            /* owned: absolute path; NULL: there is no run yet */
-    char      *target;             /* owned: what each file is posted to: "image?ops=rotate%3A45" */
-    char       group[GROUP_BYTES]; /* of the jobs; "": none yet */
-    uint64_t   position;           /* in the group's ends: all before it are in the journal */
-    int        lock_fd, journal_fd;
-    uint64_t   size;       /* bytes of the journal, the gathered ones too */
-    uint64_t   session_at; /* where in it this client's own lines begin */
-    struct buf gathered;
+    char             *output;  /* owned: absolute path */
+    char             *dataset; /* owned: absolute path; NULL: there is no run yet */
+    char             *target;  /* owned: what is computed: "image?ops=rotate%3A45" */
+    struct try_limits limits;
+    char              group[GROUP_BYTES]; /* of the jobs; "": none yet */
+    uint64_t          position;           /* in the group's ends: all before it are in the journal */
+    int               lock_fd, journal_fd;
+    uint64_t          size;       /* bytes of the journal, the gathered ones too */
+    uint64_t          session_at; /* where in it this client's own lines begin */
+    struct buf        gathered;
 };
 
 /* How a file ended. */
@@ -51,14 +53,14 @@ void     state_close(struct state *st);
 /* Removes what a killed client had not finished to write. */
 void state_empty_temporaries(const struct state *st);
 
-/* Writes the journal of a new run: the plan as a whole or nothing. */
-enum err state_begin(struct state *st, const char *dataset, const char *target, const struct plan *p,
-                     struct fault *why) MUST_CHECK;
+/* Writes the journal of a new run, of the dataset and target in st: the plan as a whole or nothing. */
+enum err state_begin(struct state *st, const struct plan *p, struct fault *why) MUST_CHECK;
 
 /* Removes the journal of a run that never began: what is said next may be something else. */
 void state_forget(const struct state *st);
 
 void state_note_session(struct state *st, int64_t wall);                    /* a client begins, or goes on */
+void state_note_limits(struct state *st, const struct try_limits *limits);  /* from here on */
 void state_note_file(struct state *st, const struct plan *p, size_t index); /* new or changed: to be done */
 void state_note_again(struct state *st, struct plan *p, size_t index);      /* its last job does not count any more */
 void state_note_group(struct state *st, const char *group);                 /* a new one, with a position of 0 */

@@ -14,8 +14,8 @@
 #include "cli/map_record.h"
 #include "common/clock.h"
 
-#define TARGET "/jobs/image?ops=fit:160,convert:jpeg&quality=75&strip=1"
-#define DEADLINE_MS 20000 /* for all of them */
+#define TARGET "/jobs/image?ops=fit:160,convert:jpeg&quality=75&strip=1&deadline=20" /* nobody wants it later */
+#define DEADLINE_MS 20000                                                            /* for all of them */
 #define IMAGE_MAX 49152
 
 struct making {

@@ -49,6 +49,12 @@ static enum err look_at(struct walk *w, const char *path, struct fault *why)
     return ERR_OK;
 }
 
+static enum err folder_fault(const char *folder, struct fault *why)
+{
+    return fault_set(why, ERR_IO, "the folder '%.160s' of the dataset cannot be read: %s", *folder ? folder : ".",
+                     strerror(errno));
+}
+
 /* folder: relative, "" for the dataset itself. */
 static enum err read_folder(struct walk *w, const char *folder, struct fault *why)
 {
@@ -58,13 +64,14 @@ static enum err read_folder(struct walk *w, const char *folder, struct fault *wh
     struct dirent *entry;
     enum err       e = ERR_OK;
 
+    if (fd < 0 && errno == ENOENT && *folder)
+        return ERR_OK; /* it went while we came */
     if (!dir) {
         if (fd >= 0)
             close(fd);
-        return fault_set(why, ERR_IO, "the folder '%.160s' of the dataset cannot be read: %s", *folder ? folder : ".",
-                         strerror(errno));
+        return folder_fault(folder, why);
     }
-    while (!e && (entry = readdir(dir))) {
+    while (!e && (errno = 0, entry = readdir(dir))) {
         if (entry->d_name[0] == '.') {
             w->left_out->hidden += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
             continue;
@@ -74,6 +81,8 @@ static enum err read_folder(struct walk *w, const char *folder, struct fault *wh
         buf_append(&path, "", 1);
         e = look_at(w, path.data, why);
     }
+    if (!e && errno)
+        e = folder_fault(folder, why);
     closedir(dir);
     buf_free(&path);
     return e;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* submit.c - millrace submit KIND [NAME=VALUE...]: a job of any kind; prints its id. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/fetch.h"
 #include "cli/jobs.h"
+#include "cli/query.h"
 
 enum { FILE_OPTION, TYPE_OPTION, IDEMPOTENCY_OPTION };
 
@@ -29,24 +29,12 @@ static bool ends_in(const char *text, const char *end)
 static bool make_path(const struct line *line, struct buf *path)
 {
     buf_text(path, "/jobs/");
-    http_escape(path, line->operands[0]);
-    for (int i = 1; i < line->operand_count; i++) {
-        const char *word = line->operands[i], *equals = strchr(word, '=');
-        char       *name;
-        struct buf  text = {0};
-
-        if (!equals || equals == word) {
-            complain("'%.60s' is no parameter; one is NAME=VALUE", word);
+    query_escape(path, line->operands[0]);
+    for (int i = 1; i < line->operand_count; i++)
+        if (!query_put_pair(path, line->operands[i])) {
+            complain("'%.60s' is no parameter; one is NAME=VALUE", line->operands[i]);
             return false;
         }
-        buf_append(&text, word, (size_t)(equals - word));
-        name = buf_detach(&text);
-        buf_text(path, i == 1 ? "?" : "&");
-        http_escape(path, name);
-        buf_text(path, "=");
-        http_escape(path, equals + 1);
-        free(name);
-    }
     buf_append(path, "", 1);
     return true;
 }
@@ -79,7 +67,7 @@ static enum outcome run(struct cli *cli)
     if (cli->is_json)
         print_json(job);
     else
-        puts(text_of(job, "id"));
+        print_line(text_of(job, "id"));
     json_decref(job);
     return EXIT_OK;
 }

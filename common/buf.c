@@ -2,7 +2,6 @@
 /* buf.c - growth by doubling, death by abort. */
 #include "common/buf.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,20 +66,27 @@ void buf_append(struct buf *b, const void *bytes, size_t len)
 
 void buf_text(struct buf *b, const char *text) { buf_append(b, text, strlen(text)); }
 
+void buf_vprintf(struct buf *b, const char *fmt, va_list args)
+{
+    va_list again;
+    int     len;
+
+    va_copy(again, args);
+    len = vsnprintf(NULL, 0, fmt, args);
+    if (len >= 0) {
+        vsnprintf(buf_reserve(b, (size_t)len + 1), (size_t)len + 1, fmt, again);
+        b->len += (size_t)len;
+    }
+    va_end(again);
+}
+
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
     va_list args;
-    int     len;
 
     va_start(args, fmt);
-    len = vsnprintf(NULL, 0, fmt, args);
+    buf_vprintf(b, fmt, args);
     va_end(args);
-    if (len <= 0)
-        return;
-    va_start(args, fmt);
-    vsnprintf(buf_reserve(b, (size_t)len + 1), (size_t)len + 1, fmt, args);
-    va_end(args);
-    b->len += (size_t)len;
 }
 
 void buf_json(struct buf *b, const char *text)

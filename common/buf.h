@@ -7,6 +7,7 @@
 #ifndef MILLRACE_BUF_H
 #define MILLRACE_BUF_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #include "common/err.h"
@@ -23,7 +24,8 @@ char *buf_reserve(struct buf *b, size_t more_bytes);
 
 void buf_append(struct buf *b, const void *bytes, size_t len);
 void buf_text(struct buf *b, const char *text);
-void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3); /* a NUL is behind it, not counted in len */
+void buf_vprintf(struct buf *b, const char *fmt, va_list args);
 
 /* Appends text as a JSON string, quotes included; bytes that are not UTF-8
  * become U+FFFD. */

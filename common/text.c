@@ -19,9 +19,14 @@ size_t text_character(const char *text, size_t len)
 
 bool text_is_control(char c) { return (unsigned char)c < 0x20 || c == 0x7f; }
 
+/* U+0080 to U+009F; U+009B is as good as ESC [. */
+static bool is_high_control(const char *text) { return *text == '\xc2' && (unsigned char)text[1] - 0x80u < 0x20; }
+
 void text_tame(char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         if (text_is_control(text[i]))
             text[i] = '?';
+        else if (i + 1 < len && is_high_control(text + i))
+            text[i] = text[i + 1] = '?';
 }

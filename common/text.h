@@ -14,7 +14,8 @@ size_t text_character(const char *text, size_t len);
 
 bool text_is_control(char c);
 
-/* Makes what is to stay on one line, and is for a terminal too, fit for it: control characters become '?'. */
+/* Makes what is to stay on one line, and is for a terminal too, fit for it: control characters become '?', also the two
+ * bytes of one beyond ASCII, which some terminals obey. */
 void text_tame(char *text, size_t len);
 
 #endif

@@ -64,7 +64,7 @@ def fleet(make_fleet, servers):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """A failure shows what its gateways and workers said, and the broker to them."""
+    """A failure shows what its gateways and workers said, and what the broker complained of."""
     outcome = yield
     report = outcome.get_result()
     if report.failed:
@@ -72,7 +72,8 @@ def pytest_runtest_makereport(item):
             for name, status, log in fleet.logs():
                 report.sections.append((f"{name} ({status})", "\n".join(log.splitlines()[-LOG_LINES:])))
         for servers in {fleet.servers for fleet in getattr(item, "fleets", ())}:
-            report.sections.append(("broker", "\n".join(servers.rabbitmq.log().splitlines()[-LOG_LINES:])))
+            complaints = [line for line in servers.rabbitmq.log().splitlines() if "[info]" not in line]
+            report.sections.append(("broker", "\n".join(complaints[-LOG_LINES:])))
 
 
 @pytest.fixture

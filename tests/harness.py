@@ -244,6 +244,13 @@ class Gateway(Running):
         assert self.is_alive(), f"{self.program.name} ended: {self.process.status()}"
         return requests.get(self.url + "/readyz", timeout=2).json().get("accepts_by") == "broker"
 
+    def clients(self):
+        """How many are connected."""
+        port = int(self.url.rsplit(":", 1)[1])
+        with open(f"/proc/{self.pid}/net/tcp", encoding="ascii") as file:
+            lines = [line.split() for line in file.readlines()[1:]]
+        return sum(line[1].endswith(f":{port:04X}") and line[3] == "01" for line in lines)
+
 
 class Worker(Running):
     def __init__(self, program, ready_file):

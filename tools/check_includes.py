@@ -18,8 +18,9 @@ SPECS = r"kinds/(kind\.h|decode\.h|render\.h|kinds\.def|programs\.def|command/li
 RULES = [
     (r"common/broker/.*", rf"{GROUND}|common/broker/.*", r"amqp.*|uv\.h"),
     (r"common/store/.*", rf"{GROUND}|common/store/.*", r"hiredis/.*|uv\.h"),
-    (r"common/blob/(remote\.c|curl\.[ch])", rf"{GROUND}|common/blob/.*", r"curl/.*|uv\.h|jansson\.h"),
+    (r"common/blob/remote\.c", rf"{GROUND}|common/blob/.*", r"uv\.h|jansson\.h"),
     (r"common/blob/.*", rf"{GROUND}|common/blob/.*", r"uv\.h|openssl/.*|jansson\.h"),
+    (r"common/curl\.[ch]", GROUND, r"curl/.*"),
     (r"common/checksum\.c", GROUND, r"xxhash\.h"),
     (r"common/msg\.[ch]", GROUND, r"jansson\.h"),
     (r"common/.*", GROUND, r"(?!)"),
@@ -30,7 +31,6 @@ RULES = [
     (r"kinds/image/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/image/.*", r"vips/.*"),
     (r"kinds/command/(list|entry|fill|spec|rows)\.[ch]", rf"{GROUND}|{SPECS}|kinds/command/(list|entry|fill|rows)\.h", r"jansson\.h"),
     (r"kinds/command/walls\.c", rf"{GROUND}|kinds/command/walls\.h", r"seccomp\.h"),
-    (r"kinds/command/collect\.c", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/command/.*", r"archive.*"),
     (r"kinds/command/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw)\.h|kinds/command/.*", r"(?!)"),
     (r"kinds/(\w+)/.*", rf"{GROUND}|{SPECS}|kinds/(task|crew)\.h|kinds/(hash|matrix|spin)/.*", r"jansson\.h"),
     (r"kinds/.*", rf"{GROUND}|{SPECS}|kinds/(task|raw|crew)\.h", r"jansson\.h"),
@@ -41,10 +41,12 @@ RULES = [
     (r"cli/.*", rf"{GROUND}|cli/.*", r"jansson\.h"),
     (r"worker/executor/.*", rf"{GROUND}|{SPECS}|kinds/(task|crew|matrix/kernel|image/prepare|command/folder|command/tree)\.h|worker/frame\.h|worker/executor/.*",
      r"seccomp\.h"),
+    (r"worker/probe\.c", rf"{GROUND}|worker/probe\.h", r"microhttpd\.h|uv\.h"),
+    (r"worker/pod\.c", rf"{GROUND}|worker/pod\.h", r"uv\.h"),
     (r"worker/.*", rf"{GROUND}|common/(store|broker|blob)/(store|record|broker|blob)\.h|{SPECS}|worker/[a-z_]+\.h",
      r"uv\.h|jansson\.h"),
 ]
-LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash|vips|turbojpeg|archive)")
+LIBRARIES = re.compile(r"(amqp|hiredis|microhttpd|jansson|uv\.h|openssl|cblas|blis|seccomp|curl|xxhash|vips|turbojpeg)")
 
 
 def faults():

@@ -39,7 +39,8 @@ static void print_errors(void)
 static void print_metrics(void)
 {
     puts("# Metrics\n\n"
-         "What `GET /metrics` tells, in the Prometheus text format.\n"
+         "What `GET /metrics` of a gateway tells, and of a worker with `MILLRACE_PROBE_PORT`, in the Prometheus text\n"
+         "format.\n"
          "This page is printed by `build/release/print-docs metrics` from `common/metrics.def`.\n\n"
          "| name | kind | meaning |\n|---|---|---|");
 #define METRIC(id, kind, name, sentence) printf("| `%s` | %s | %s |\n", name, #kind, sentence);

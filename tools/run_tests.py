@@ -44,7 +44,7 @@ def main():
         os.environ["MILLRACE_TEST_LONG"] = "1"
     total = run_preset("release", options.pattern, lambda name: True)
     if options.all:
-        total.add(run_preset("asan", options.pattern, lambda name: not name.startswith(("faults/", "model/"))))
+        total.add(run_preset("asan", options.pattern, lambda name: not name.startswith(("faults/", "model/", "deploy/"))))
         total.add(run_preset("tsan", options.pattern, lambda name: "/" not in name, fixed_addresses=True))
     return report(total, options.pattern)
 
@@ -72,7 +72,7 @@ def run_preset(preset, pattern, belongs, fixed_addresses=False):
 
 def environment(pattern):
     kept = {name: value for name, value in os.environ.items()
-            if name == "MILLRACE_TEST_LONG" or not name.startswith(("MILLRACE_", "OPENBLAS_", "PYTEST_"))}
+            if name in ("MILLRACE_TEST_LONG", "MILLRACE_SCHEMAS") or not name.startswith(("MILLRACE_", "OPENBLAS_", "PYTEST_"))}
     kept["CMOCKA_MESSAGE_OUTPUT"] = "TAP"
     if pattern:
         kept["PYTEST_ADDOPTS"] = f"-k {pattern}"

@@ -207,15 +207,16 @@ static bool send_frame(struct child *c, const void *frame, size_t len, const int
     return sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
 }
 
-/* The first frame and the shared memory lie in the socket before the process exists. */
+/* The first frame, the shared memory and the list lie in the socket before the process exists. */
 static bool send_hello(struct child *c)
 {
     struct frame_hello hello = {.type = FRAME_HELLO,
                                 .threads = (uint32_t)c->config->threads,
                                 .inline_max = c->config->inline_max,
                                 .memory_max = c->config->memory_max};
+    int                fds[HELLO_FDS_MAX] = {c->memfd, c->config->list};
 
-    return send_frame(c, &hello, sizeof hello, &c->memfd, 1);
+    return send_frame(c, &hello, sizeof hello, fds, c->config->list < 0 ? 1 : 2);
 }
 
 /* ---- start ---------------------------------------------------------------- */

@@ -32,6 +32,7 @@ struct child_config {
     uv_loop_t  *loop;
     const char *path;       /* of the program */
     const char *variable;   /* "NAME=VALUE", for its environment beside what all get; "": none */
+    int         list;       /* descriptor of the list of commands, for its hello; -1: it needs none */
     bool        has_kernel; /* when it is ready it says which kernel its matrix library took */
     int         threads;    /* CPUs per task */
     uint64_t    inline_max; /* bytes of largest input */

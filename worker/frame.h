@@ -3,7 +3,8 @@
  *
  * A SOCK_SEQPACKET pair on descriptor EXECUTOR_FD. Right after its start the
  * supervisor sends struct frame_hello with one descriptor (SCM_RIGHTS): a memfd
- * of shared memory, laid out as
+ * of shared memory, laid out as below; for the program that runs commands a second one follows, of the list of them
+ * (kinds/command/list.h).
  *
  *   [one page: struct frame_shared][input: inline_max rounded up to pages][output: the same + a page]
  *
@@ -31,6 +32,8 @@
 #define FRAME_FDS (INPUT_BLOBS_MAX + 1) /* descriptors that come with one frame, at most */
 
 enum frame_type { FRAME_HELLO = 1, FRAME_READY, FRAME_JOB, FRAME_DONE };
+
+#define HELLO_FDS_MAX 2
 
 struct frame_hello {
     uint32_t type;       /* FRAME_HELLO */

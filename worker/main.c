@@ -12,10 +12,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/health.h"
 #include "common/log.h"
 #include "kinds/command/list.h"
 #include "worker/cpus.h"
@@ -111,6 +113,27 @@ bool worker_see_kernel(struct worker *w, const char *name)
 
 /* ---- what comes in --------------------------------------------------------------- */
 
+static bool is_ours(const struct worker *w, pid_t pid)
+{
+    for (int i = 0; i < w->slot_count; i++)
+        for (int program = 0; program < PROGRAM_COUNT; program++)
+            if (w->slots[i].children[program].pid == pid)
+                return true;
+    return false;
+}
+
+/* As the first process of a container we inherit what executors that were killed leave behind. One of ours that ended
+ * just now is met again with its own signal. */
+static void reap_strangers(const struct worker *w)
+{
+    siginfo_t ended = {0};
+
+    while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid && !is_ours(w, ended.si_pid)) {
+        waitpid(ended.si_pid, NULL, 0);
+        ended.si_pid = 0;
+    }
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct worker *w = handle->data;
@@ -122,6 +145,7 @@ static void on_signal(uv_signal_t *handle, int number)
     for (int i = 0; i < w->slot_count; i++)
         for (int program = 0; program < PROGRAM_COUNT; program++)
             child_reap(&w->slots[i].children[program], mono_ms());
+    reap_strangers(w);
 }
 
 static void on_swept(void *ctx, enum err e, const char *const *names, size_t count)
@@ -149,6 +173,7 @@ static void on_tick(uv_timer_t *timer)
         slot_tick(&w->slots[i], now_ms);
     successor_tick(w);
     beat_tick(w, now_ms);
+    watch_tick(w, now_ms);
     sweep_cache(w, now_ms);
     if (w->phase == PHASE_GRACE && now_ms >= w->phase_end_ms)
         hand_back(w);
@@ -225,10 +250,10 @@ static enum err read_commands(struct worker *w, struct fault *why)
     for (int i = 0; i < w->kind_count && !e && !w->commands; i++) {
         if (w->kind_ids[i] != KIND_ID_command)
             continue;
-        if (asprintf(&w->commands_variable, "MILLRACE_COMMANDS_FILE=%s", path) < 0)
-            abort();
         prctl(PR_SET_DUMPABLE, 0); /* a program of this user may not read our environment, with its passwords */
-        e = commands_read(path, &w->commands, why);
+        e = commands_copy(path, &w->commands_copy, why);
+        if (!e)
+            e = commands_read_copy(w->commands_copy, path, &w->commands, why);
         if (!e)
             e = commands_check_programs(w->commands, why);
     }
@@ -275,7 +300,8 @@ static enum err open_slots(struct worker *w, struct fault *why)
         w->child_configs[i] = (struct child_config){
             .loop = w->loop,
             .path = w->programs.path[i],
-            .variable = i == PROGRAM_command && w->commands_variable ? w->commands_variable : "",
+            .variable = "",
+            .list = i == PROGRAM_command ? w->commands_copy : -1,
             .has_kernel = i == PROGRAM_exec,
             .threads = cpus > w->slot_count ? cpus / w->slot_count : 1,
             .inline_max = (uint64_t)settings->inline_max,
@@ -368,6 +394,7 @@ static void start_signals_and_tick(struct worker *w)
     static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT};
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGIO, SIG_IGN); /* a program of this user may make us the owner of a pipe */
     for (int i = 0; i < 3; i++) {
         uv_signal_init(w->loop, &w->signals[i]);
         w->signals[i].data = w;
@@ -402,7 +429,8 @@ static enum err start(struct worker *w, struct fault *why)
     e = connect_store(w, why);
     if (e)
         return e;
-    return connect_broker(w, why);
+    e = connect_broker(w, why);
+    return e ? e : watch_open(w, why);
 }
 
 static void close_handle(uv_handle_t *handle, void *unused)
@@ -416,6 +444,7 @@ static void close_handle(uv_handle_t *handle, void *unused)
 static void stop(struct worker *w)
 {
     w->phase = PHASE_ENDED;
+    watch_close(w);
     broker_stop(w->broker);
     store_close(w->store);
     for (int i = 0; w->slots && i < w->slot_count; i++) {
@@ -436,18 +465,21 @@ static void stop(struct worker *w)
     free(w->slots);
     free(w->channels);
     commands_free(w->commands);
-    free(w->commands_variable);
+    if (w->commands_copy >= 0)
+        close(w->commands_copy);
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const extra[] = {"--once", "run one job, then exit", NULL};
-    uv_loop_t                loop;
-    struct settings          settings;
-    struct worker            w = {.loop = &loop, .settings = &settings};
-    struct fault             why = {0};
-    unsigned                 found = 0;
-    int                      status;
+    static const char *const extra[] = {
+        "--once", "run one job, then exit", "--health",
+        "ask the worker that runs with these settings (MILLRACE_PROBE_PORT) whether it lives", NULL};
+    uv_loop_t       loop;
+    struct settings settings;
+    struct worker   w = {.loop = &loop, .settings = &settings, .commands_copy = -1};
+    struct fault    why = {0};
+    unsigned        found = 0;
+    int             status;
 
     status =
         config_arguments(argc, argv, PROGRAM_WORKER, "takes jobs from RabbitMQ and has them computed", extra, &found);
@@ -457,6 +489,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "millrace-worker: %s\n", why.detail);
         return 2;
     }
+    if (found & 2)
+        return health_ask(settings.listen, (int)settings.probe_port);
     log_open("worker", (enum log_level)settings.log_level);
     config_log(&settings, PROGRAM_WORKER);
     w.is_once = found & 1;

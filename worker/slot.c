@@ -127,8 +127,12 @@ static void on_answer(void *ctx, const struct store_reply *reply)
         break;
     }
     s->lease_epoch = reply->epoch;
-    if (s->claimed_ms && (s->step == STEP_FINISH || s->step == STEP_FAIL))
-        beat_run(s->worker, s->delivery->kind, (double)(mono_ms() - s->claimed_ms) / 1000);
+    if (s->claimed_ms && (s->step == STEP_FINISH || s->step == STEP_FAIL)) {
+        double seconds = (double)(mono_ms() - s->claimed_ms) / 1000;
+
+        beat_run(s->worker, s->delivery->kind, seconds);
+        watch_settled(s->worker, s->delivery->kind, s->step == STEP_FINISH, seconds);
+    }
     slot_go(s, move->next);
 }
 

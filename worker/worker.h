@@ -11,6 +11,7 @@
  *   attempt.c    from claim to settle            beat.c     numbers and the ready file
  *   successor.c  copies that replace messages    order.c    what a message asks for
  *   programs.c   where the executors are         goods.c    the blobs of an attempt
+ *   watch.c      probes, metrics, the pod's cost
  */
 #ifndef MILLRACE_WORKER_H
 #define MILLRACE_WORKER_H
@@ -112,6 +113,8 @@ enum phase {
 };
 
 struct beat; /* numbers not yet told */
+struct pod;
+struct probe;
 
 struct worker {
     uv_loop_t              *loop;
@@ -122,8 +125,8 @@ struct worker {
     int64_t                 sweep_ms;
     struct share            share; /* what a member may take; all workers are taken to have as many slots as we do */
     struct programs         programs;
-    struct commands        *commands;          /* owned: of the kind command; NULL: it is not served */
-    char                   *commands_variable; /* owned: for the environment of who runs them */
+    struct commands        *commands;      /* owned: of the kind command; NULL: it is not served */
+    int                     commands_copy; /* owned: their list, for who runs them; -1: none */
     struct child_config     child_configs[PROGRAM_COUNT];
     bool                    has_seen_kernel; /* it was seen which kernel the executors have */
     struct kernel_choice    kernel;
@@ -147,6 +150,9 @@ struct worker {
     int64_t                 phase_end_ms;
     bool                    is_once;
     struct beat            *beat;
+    struct probe           *probe;   /* NULL: nobody asked for a port */
+    struct metrics         *metrics; /* with it */
+    struct pod             *pod;     /* NULL: not in a cluster */
     struct rescue          *rescues; /* successors of messages whose queue is gone */
     unsigned short          dice[3];
 };
@@ -228,5 +234,11 @@ void beat_unverified(struct worker *w);
 void beat_tick(struct worker *w, int64_t now_ms);
 /* The number of served channels changed: the ready file follows. */
 void beat_ready_file(struct worker *w);
+
+/* ---- watch.c ---- */
+enum err watch_open(struct worker *w, struct fault *why) MUST_CHECK;
+void     watch_close(struct worker *w); /* before the loop's last round */
+void     watch_tick(struct worker *w, int64_t now_ms);
+void     watch_settled(struct worker *w, int kind, bool is_finished, double seconds);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* remote.c - a gateway's /blobs, for hosts that share no directory with it; the only file that knows libcurl.
+/* remote.c - a gateway's /blobs, for hosts that share no directory with it; the only file here that knows libcurl.
  *
  * Blocking transfers for the pool, one connection each: beside megabytes it
  * costs nothing. None hangs for ever: connecting has a limit, a transfer that
@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #include "common/blob/blob_impl.h"
-#include "common/blob/curl.h"
+#include "common/curl.h"
+
 
 #define CONNECT_MAX_MS 10000L
 #define STILL_BYTES 100L          /* fewer a second ... */
@@ -188,7 +189,7 @@ enum err remote_open(const char *url, const char *key, struct remote **out, stru
         return fault_set(why, ERR_CONFIG, "the url of blobs is to be http:// or https://, host and port of a gateway");
     if (key && strpbrk(key, "\r\n"))
         return fault_set(why, ERR_CONFIG, "the key for the gateway's blobs has more than one line");
-    if (curl_load(why))
+    if (curl_load("MILLRACE_BLOB_URL", why))
         return ERR_CONFIG;
     r = xcalloc(1, sizeof *r);
     r->base = xstrdup(url);

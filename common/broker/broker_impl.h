@@ -247,6 +247,7 @@ struct browser {
     struct checksum    *sum;       /* owned, of the letter; NULL when it has a name */
     uint64_t            tag;       /* delivery tag of the letter */
     uint64_t            found_tag, hold;
+    uint64_t            taken_tag; /* of the message that is taken out, 0: none */
 };
 
 struct broker {

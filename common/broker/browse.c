@@ -6,12 +6,11 @@
  *            WAITING       \ (a count, or nothing there) ------------------/
  *
  * All of the first DEAD_READ_MAX messages are read whatever is wanted of them,
- * by one consumer with that prefetch, and returned by one nack: a quorum queue
- * keeps the order of what is returned together, and puts a part that is
- * returned alone behind what was returned before. What was returned is back a
- * little later: the lock is kept until the broker counts it again, or the next
- * reader would miss it. Only of what is looked for is the body kept. The queue's x-delivery-limit is far beyond the
- * looks of a life.
+ * by one consumer with that prefetch, and returned in at most 32 portions of 32:
+ * within larger ones, and among more of them, a quorum queue keeps no order. What
+ * was returned is back a little later: the lock is kept until the broker counts it
+ * again, or the next reader would miss it. Only of what is looked for is the body
+ * kept. The queue's x-delivery-limit is far beyond the looks of a life.
  */
 #include "common/broker/browse.h"
 #include "common/broker/broker_impl.h"
@@ -24,6 +23,7 @@
 
 #define LOCK_QUEUE "millrace.dead.lock"
 #define CONSUMER_TAG "browse"
+#define PORTION 32    /* messages that one nack returns */
 #define LOOK_MS 10000 /* for one look, also until it begins */
 #define LOCK_MS 50    /* between two tries for the lock */
 #define BACK_MS 5     /* between two looks at whether what was returned is back */
@@ -35,6 +35,8 @@ static void put(struct conn *c, amqp_method_number_t method, void *decoded)
 {
     frames_method(c, BROWSE_CHANNEL, method, decoded);
 }
+
+_Static_assert(DEAD_READ_MAX <= 32 * PORTION, "they go back in their order");
 
 /* ---- looks ---- */
 
@@ -121,20 +123,33 @@ static void on_back(struct broker *b, int64_t ready)
         b->browser.wake_ms = b->now_ms + BACK_MS;
 }
 
-/* All that was delivered and is not settled goes back, in its order; then the lock, then the channel. */
-static void close_channel(struct broker *b)
+/* In portions; the last has also what was sent to us and not read. Tags are counted from 1 on a new channel. */
+static void return_letters(const struct browser *w, struct conn *c)
 {
     amqp_basic_nack_t nack = {.multiple = 1, .requeue = 1};
 
-    letter_drop(&b->browser);
-    if (!b->browser.arrived) {
+    for (uint64_t tag = PORTION; tag < w->arrived; tag += PORTION) {
+        nack.delivery_tag = tag == w->taken_tag ? tag - 1 : tag; /* one that was acked is not known any more */
+        put(c, AMQP_BASIC_NACK_METHOD, &nack);
+    }
+    nack.delivery_tag = 0; /* all */
+    put(c, AMQP_BASIC_NACK_METHOD, &nack);
+}
+
+/* All that was delivered and is not settled goes back, in its order; then the lock, then the channel. */
+static void close_channel(struct broker *b)
+{
+    struct browser *w = &b->browser;
+
+    letter_drop(w);
+    if (!w->arrived) {
         unlock(b);
         return;
     }
-    put(conn_of(b), AMQP_BASIC_NACK_METHOD, &nack);
-    b->browser.arrived = 0;
-    b->browser.step = BROWSE_RETURNING;
-    b->browser.back_ms = b->now_ms + QUIET_MS;
+    return_letters(w, conn_of(b));
+    w->arrived = 0;
+    w->step = BROWSE_RETURNING;
+    w->back_ms = b->now_ms + QUIET_MS;
     ask_back(b);
 }
 
@@ -156,7 +171,7 @@ void browse_letter_read(struct broker *b)
         cancel_consumer(b);
 }
 
-/* No more deliveries come. */
+/* No more deliveries come. Where some are missing nobody knows what they would have been. */
 static void end_reading(struct broker *b)
 {
     struct browser *w = &b->browser;
@@ -167,6 +182,8 @@ static void end_reading(struct broker *b)
         w->wake_ms = INT64_MAX; /* whoever it was found for settles it, or the connection ends */
         answer_current(b, BROWSE_OK);
     } else {
+        if (w->arrived < w->wanted)
+            answer_current(b, BROWSE_DOWN);
         close_channel(b);
     }
 }
@@ -366,6 +383,7 @@ void browse_pump(struct broker *b)
     }
     w->look = (struct look *)notes_pop(&w->waiting);
     w->arrived = w->wanted = 0;
+    w->taken_tag = 0;
     w->answered = 0;
     start_locking(b);
 }
@@ -376,11 +394,11 @@ static void give_up(struct broker *b, enum browse_outcome outcome)
     bool is_open = b->browser.step != BROWSE_WAITING && b->browser.step != BROWSE_CLOSING;
 
     answer_current(b, outcome);
+    b->browser.wake_ms = INT64_MAX;
     if (is_open)
-        close_channel(b);
+        close_channel(b); /* which has times of its own: the lock must not outlive them */
     else if (b->browser.step == BROWSE_WAITING)
         b->browser.step = BROWSE_FREE;
-    b->browser.wake_ms = INT64_MAX;
 }
 
 void browse_on_time(struct broker *b)
@@ -462,7 +480,7 @@ bool broker_dead_settle(struct broker *b, uint64_t hold, bool is_done, browse_fn
     loop_want_turn(b);
     if (is_done) {
         put(conn_of(b), AMQP_BASIC_ACK_METHOD, &ack);
-        w->arrived--;
+        w->taken_tag = w->found_tag;
         w->expected--;
     }
     close_channel(b);

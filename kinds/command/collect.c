@@ -2,8 +2,6 @@
 /* collect.c - see the header. */
 #include "kinds/command/collect.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +13,11 @@
 
 #include "common/buf.h"
 #include "kinds/command/fill.h"
+#include "kinds/command/tar.h"
 
 #define DEPTH_MAX 32
 #define FILES_MAX 100000
+#define NAMES_MAX (16 << 20) /* bytes of all their names */
 #define CHUNK_BYTES (256 * 1024)
 #define TYPE_TAR "application/x-tar"
 #define SHOWN_MAX 120 /* bytes of a name that a sentence repeats */
@@ -51,7 +51,7 @@ void collect_drop(struct collect *c) { outlet_drop(&c->outlet); }
 
 struct names {
     char        **list; /* owned: relative paths of files, NULL behind the last */
-    size_t        count;
+    size_t        count, bytes;
     struct fault *why;
 };
 
@@ -64,6 +64,9 @@ static enum err add_name(struct names *n, const char *path)
 {
     if (n->count == FILES_MAX)
         return fault_set(n->why, ERR_COMMAND, "the output folder has more than %d files", FILES_MAX);
+    n->bytes += strlen(path);
+    if (n->bytes > NAMES_MAX)
+        return fault_set(n->why, ERR_COMMAND, "the names in the output folder have more than %d bytes", NAMES_MAX);
     if ((n->count & (n->count + 1)) == 0) /* room doubles */
         n->list = xrealloc(n->list, 2 * (n->count + 1) * sizeof *n->list);
     n->list[n->count++] = xstrdup(path);
@@ -179,61 +182,31 @@ static enum err take_one(struct collect *c, int folder, const struct names *n)
 
 /* ---- an archive ---------------------------------------------------------------------- */
 
-static la_ssize_t on_archived(struct archive *a, void *ctx, const void *bytes, size_t len)
+static enum err archive_file(struct collect *c, int folder, const struct names *n, const char *path)
 {
-    (void)a;
-    return collect_write(ctx, bytes, len) ? ARCHIVE_FATAL : (la_ssize_t)len;
-}
-
-static enum err put_archived(void *ctx, const void *bytes, size_t len)
-{
-    return archive_write_data(ctx, bytes, len) == (la_ssize_t)len ? ERR_OK : ERR_IO;
-}
-
-/* The same files make the same archive: nothing is said of times and owners. */
-static enum err archive_file(struct archive *a, int folder, const struct names *n, const char *path)
-{
-    struct archive_entry *entry;
-    uint64_t              size;
-    int                   fd;
-    enum err              e = open_file(n, folder, path, &fd, &size);
+    uint64_t size;
+    int      fd;
+    enum err e = open_file(n, folder, path, &fd, &size);
 
     if (e)
         return e;
-    entry = archive_entry_new();
-    archive_entry_copy_pathname(entry, path);
-    archive_entry_set_filetype(entry, AE_IFREG);
-    archive_entry_set_perm(entry, 0644);
-    archive_entry_set_mtime(entry, 0, 0);
-    archive_entry_set_size(entry, (la_int64_t)size);
-    e = archive_write_header(a, entry) == ARCHIVE_OK ? read_file(n, fd, path, size, a, put_archived) : ERR_IO;
-    archive_entry_free(entry);
+    e = tar_begin_file(path, size, put_plain, c);
+    if (!e)
+        e = read_file(n, fd, path, size, c, put_plain);
+    if (!e)
+        e = tar_end_file(size, put_plain, c);
     close(fd);
     return e;
 }
 
-/* GNU's form takes names of any bytes and any length, and files of any size. */
 static enum err take_all(struct collect *c, int folder, const struct names *n)
 {
-    struct archive *a = archive_write_new();
-    enum err        e = ERR_OK;
+    enum err e = ERR_OK;
 
     c->type = TYPE_TAR;
-    n->why->err = ERR_OK; /* who fails first says why */
-    archive_write_set_format_gnutar(a);
-    if (archive_write_open(a, c, NULL, on_archived, NULL) != ARCHIVE_OK)
-        e = ERR_IO;
     for (size_t i = 0; i < n->count && !e; i++)
-        e = archive_file(a, folder, n, n->list[i]);
-    if (!e && archive_write_close(a) != ARCHIVE_OK)
-        e = ERR_IO;
-    if (e && !n->why->err)
-        fault_set(n->why, ERR_IO, "the archive of the output folder: %s",
-                  archive_error_string(a) ? archive_error_string(a) : "it cannot be written");
-    if (e)
-        archive_write_fail(a); /* or freeing it would write its end */
-    archive_write_free(a);
-    return e ? n->why->err : ERR_OK;
+        e = archive_file(c, folder, n, n->list[i]);
+    return e ? e : tar_end(put_plain, c);
 }
 
 enum err collect_folder(struct collect *c, int folder)

@@ -138,25 +138,15 @@ static enum err read_environment(const struct reader *r, const json_t *value)
 
 /* ---- parameters -------------------------------------------------------------------- */
 
-/* An anchored pattern; alone first, for "a)|(b" would be something else within parentheses. */
 static enum err compile(const struct reader *r, const char *text, struct command_param *out)
 {
-    char   *anchored;
-    char    message[100];
-    regex_t alone;
-    int     error = regcomp(&alone, text, REG_EXTENDED | REG_NOSUB);
+    char message[100];
+    int  error = regcomp(&out->pattern, text, REG_EXTENDED);
 
     if (error) {
-        regerror(error, &alone, message, sizeof message);
+        regerror(error, &out->pattern, message, sizeof message);
         return refuse(r, "the pattern of %s: %s", out->name, message);
     }
-    regfree(&alone);
-    if (asprintf(&anchored, "^(%s)$", text) < 0)
-        abort();
-    error = regcomp(&out->pattern, anchored, REG_EXTENDED | REG_NOSUB);
-    free(anchored);
-    if (error)
-        return refuse(r, "the pattern of %s cannot be anchored", out->name);
     out->text = xstrdup(text); /* says that there is a pattern to be freed */
     return ERR_OK;
 }
@@ -174,7 +164,7 @@ static enum err read_param(const struct reader *r, const json_t *entry, struct c
     e = compile(r, text_of(pattern), out);
     if (e || !fallback)
         return e;
-    if (regexec(&out->pattern, text_of(fallback), 0, NULL, 0))
+    if (!command_param_takes(out, text_of(fallback)))
         return refuse(r, "the default of %s does not match its pattern", out->name);
     out->fallback = xstrdup(text_of(fallback));
     return ERR_OK;

@@ -39,7 +39,7 @@ int piece_next(const char **at, struct piece *out)
 static enum err check_value(const struct command *c, const struct command_param *p, const char *value,
                             struct fault *why)
 {
-    if (regexec(&p->pattern, value, 0, NULL, 0) == 0)
+    if (command_param_takes(p, value))
         return ERR_OK;
     return fault_set(why, ERR_PARAM, "%s of the command %s must match %.80s, not '%.*s'", p->name, c->name, p->text,
                      SHOWN_MAX, value);

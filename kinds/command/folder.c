@@ -150,6 +150,8 @@ enum err folder_make(struct folder *f, struct fault *why)
     static const char *const names[] = {FOLDER_IN, FOLDER_OUT, FOLDER_TMP};
 
     f->fd = -1;
+    if (*base() != '/') /* the program will be elsewhere */
+        return fault_set(why, ERR_IO, "TMPDIR is no absolute path: %.200s", base());
     if (strlen(base()) + sizeof PREFIX + 8 > sizeof f->path)
         return fault_set(why, ERR_IO, "TMPDIR is too long a path for private folders");
     do { /* a sweep may remove it before it is locked */

@@ -70,13 +70,15 @@ static enum err set_process(pid_t guard, const struct guard_order *o, struct fau
 static _Noreturn void become_program(pid_t guard, const struct guard_order *o, const struct ends *ends, int input,
                                      int failed)
 {
+    struct walls walls = o->walls;
     struct fault why;
     enum err     e = set_process(guard, o, &why);
 
     if (!e)
         e = set_descriptors(o, ends, input, &why);
+    walls.keepers[WALLS_KEEPERS - 1] = guard;
     if (!e)
-        e = walls_enter(&o->walls, &why);
+        e = walls_enter(&walls, &why);
     if (!e) {
         execve(o->argv[0], o->argv, o->envp);
         fault_set(&why, ERR_IO, "the program %.200s cannot be started: %s", o->argv[0], strerror(errno));
@@ -114,13 +116,15 @@ static void close_others(const struct guard_order *o, const struct ends *ends)
     }
 }
 
-/* Its own room to write: the executor's is that of its result. */
+/* Its own room to write: the executor's is that of its result. And should somebody have stopped us, the executor's end
+ * has us go on. */
 static void set_guard(void)
 {
     struct rlimit files;
     sigset_t      child;
 
     prctl(PR_SET_NAME, "millrace-guard");
+    prctl(PR_SET_PDEATHSIG, SIGCONT);
     setsid();
     tree_adopt();
     sigemptyset(&child);
@@ -147,8 +151,18 @@ static enum err write_all(int fd, const char *bytes, size_t len, struct fault *w
     return ERR_OK;
 }
 
+/* Whether the executor has given the run up, or ended. */
+static bool is_cut(int lifeline)
+{
+    struct pollfd end = {.fd = lifeline};
+
+    return poll(&end, 1, 0) > 0;
+}
+
+static enum err refuse_cut(struct fault *why) { return fault_set(why, ERR_IO, "the run was given up"); }
+
 /* A copy: the program may do with it what it likes. */
-static enum err copy_blob(int fd, int blob, uint64_t bytes, struct fault *why)
+static enum err copy_blob(int fd, int blob, uint64_t bytes, int lifeline, struct fault *why)
 {
     char    *chunk = xmalloc(CHUNK_BYTES);
     enum err e = ERR_OK;
@@ -160,6 +174,8 @@ static enum err copy_blob(int fd, int blob, uint64_t bytes, struct fault *why)
             continue;
         if (got <= 0)
             e = fault_set(why, ERR_IO, "reading the input: %s", got ? strerror(errno) : "it is too short");
+        else if (is_cut(lifeline))
+            e = refuse_cut(why);
         else
             e = write_all(fd, chunk, (size_t)got, why);
         at += got > 0 ? (uint64_t)got : 0;
@@ -169,7 +185,7 @@ static enum err copy_blob(int fd, int blob, uint64_t bytes, struct fault *why)
 }
 
 /* *input: the file, open for reading from its start, or /dev/null. */
-static enum err write_input(const struct guard_order *o, int *input, struct fault *why)
+static enum err write_input(const struct guard_order *o, int lifeline, int *input, struct fault *why)
 {
     const struct task *task = o->task;
     int                in = openat(o->folder->fd, FOLDER_IN, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
@@ -180,7 +196,7 @@ static enum err write_input(const struct guard_order *o, int *input, struct faul
         e = fd < 0 ? refuse(why, "making the input in the private folder") : ERR_OK;
     }
     if (!e && o->input_name)
-        e = task->blob_count ? copy_blob(fd, task->blob_fds[0], task->blob_bytes[0], why)
+        e = task->blob_count ? copy_blob(fd, task->blob_fds[0], task->blob_bytes[0], lifeline, why)
                              : write_all(fd, task->input, task->input_len, why);
     close_end(&fd);
     if (!e) {
@@ -197,8 +213,10 @@ static enum err start_program(const struct guard_order *o, const struct ends *en
 {
     int      input = -1, failed[2] = {-1, -1};
     pid_t    guard = getpid();
-    enum err e = write_input(o, &input, why);
+    enum err e = write_input(o, ends->lifeline, &input, why);
 
+    if (!e && is_cut(ends->lifeline)) /* then the input may be that of the next job already */
+        e = refuse_cut(why);
     if (!e && pipe2(failed, O_CLOEXEC))
         e = refuse(why, "a pipe");
     if (e)
@@ -220,31 +238,52 @@ out:
     return e;
 }
 
-/* Reaps who ends until it is the program: true, or until the lifeline is cut. */
-static bool await_program(pid_t program, int lifeline, int *status)
+/* Reaps all that have ended but the program; true: that one has, too. */
+static bool reap_until(pid_t program)
+{
+    siginfo_t ended = {0};
+
+    while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid) {
+        if (ended.si_pid == program)
+            return true;
+        waitpid(ended.si_pid, NULL, 0);
+        ended.si_pid = 0;
+    }
+    return false;
+}
+
+/* Ends its process group, at one stroke: what forks faster than one can kill it one by one. The program is not reaped
+ * before, or the number might be another's. Returns its status. */
+static int end_group(pid_t program)
+{
+    int status = 0;
+
+    kill(-program, SIGKILL);
+    while (waitpid(program, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status;
+}
+
+/* Waits for the end of the program: true, or of the lifeline. Reaps who else ends. */
+static bool await_program(pid_t program, int lifeline)
 {
     sigset_t      child;
     struct pollfd fds[2] = {{.fd = lifeline}, {.events = POLLIN}}; /* of the lifeline its end, which needs no wish */
-    pid_t         pid;
+    bool          has_ended;
 
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     fds[1].fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    for (;;) {
+    while (!(has_ended = reap_until(program))) {
         struct signalfd_siginfo taken;
-        int                     its_status;
 
-        while ((pid = waitpid(-1, &its_status, WNOHANG)) > 0)
-            if (pid == program) {
-                *status = its_status;
-                close(fds[1].fd);
-                return true;
-            }
         if (poll(fds, 2, -1) > 0 && fds[0].revents)
-            return false;
+            break;
         while (read(fds[1].fd, &taken, sizeof taken) > 0)
             continue;
     }
+    close_end(&fds[1].fd);
+    return has_ended;
 }
 
 static void await_end_of(int lifeline)
@@ -268,8 +307,10 @@ static _Noreturn void be_guard(const struct guard_order *o, struct ends *ends)
         report.fault.err = ERR_OK;
     close_end(&ends->out);
     close_end(&ends->errors);
-    if (!report.fault.err)
-        is_whole = await_program(program, ends->lifeline, &report.status);
+    if (!report.fault.err) {
+        is_whole = await_program(program, ends->lifeline);
+        report.status = end_group(program);
+    }
     tree_kill();
     if (is_whole && write(ends->report, &report, sizeof report) == (ssize_t)sizeof report)
         await_end_of(ends->lifeline); /* the executor takes what lies in the folder */
@@ -337,6 +378,7 @@ void guard_end(struct guard *g, struct folder *folder)
     pid_t pid;
 
     close_ours(g);
+    kill(g->pid, SIGCONT); /* somebody may have stopped it */
     do
         pid = waitpid(g->pid, &status, 0);
     while (pid < 0 && errno == EINTR);

@@ -7,9 +7,9 @@
  *
  * An executor may be killed at any moment: at a time limit, a cancel, with its worker. The guard learns it by the end
  * of a pipe that nobody else holds. Orphans fall to it wherever they went, another session too, and it ends no sooner
- * than the last of them. Should the guard itself be killed, the program dies with it, the orphans fall to the executor,
- * and guard_end does the rest. Only where both are killed in the same moment may a process that left its parent live
- * on; the folder is removed by the next folder_sweep.
+ * than the last of them. One that somebody stopped goes on when the run is to end. Should the guard be
+ * killed, the program dies with it, the orphans fall to the executor, and guard_end does the rest. Only where both are
+ * killed in the same moment may a process that left its parent live on; the folder is removed by the next folder_sweep.
  */
 #ifndef MILLRACE_COMMAND_GUARD_H
 #define MILLRACE_COMMAND_GUARD_H
@@ -29,7 +29,7 @@ struct guard_order {
     bool                 is_stdout;  /* its standard output is the result, else it goes where its errors go */
     char *const         *argv;
     char *const         *envp;
-    struct walls         walls;
+    struct walls         walls; /* room for the guard is left behind the other keepers */
 };
 
 struct guard {

@@ -3,7 +3,8 @@
  *
  * One JSON object, a command each: {"NAME": {"argv": [..], ..}}. docs/commands.md has every field. The file is read and
  * checked as a whole when a program starts; whatever it says that is not understood is refused then, with file, command
- * and field, so that no job meets a mistake in it.
+ * and field, so that no job meets a mistake in it. Who runs the commands starts later, and again and again, and is
+ * given a copy of what was checked: the file may be another by then.
  */
 #ifndef MILLRACE_COMMAND_LIST_H
 #define MILLRACE_COMMAND_LIST_H
@@ -21,8 +22,8 @@ enum command_output { OUTPUT_STDOUT, OUTPUT_FILE, OUTPUT_DIRECTORY };
 /* What a client may choose. */
 struct command_param {
     char   *name;
-    char   *text;     /* of the pattern, for people */
-    regex_t pattern;  /* anchored at both ends */
+    char   *text; /* of the pattern, for people */
+    regex_t pattern;
     char   *fallback; /* matches; NULL: the client must give a value */
 };
 
@@ -48,6 +49,12 @@ struct commands;
 /* Reads and checks the file; *out is owned. ERR_CONFIG. */
 enum err commands_read(const char *path, struct commands **out, struct fault *why) MUST_CHECK;
 
+/* Takes a copy of the file as it is now, into memory that nobody can change; *fd is owned. ERR_CONFIG. */
+enum err commands_copy(const char *path, int *fd, struct fault *why) MUST_CHECK;
+
+/* commands_read of such a copy; fd is borrowed, path is what sentences call it. */
+enum err commands_read_copy(int fd, const char *path, struct commands **out, struct fault *why) MUST_CHECK;
+
 /* Whether every program is there and may be run: for who runs them. ERR_CONFIG. */
 enum err commands_check_programs(const struct commands *list, struct fault *why) MUST_CHECK;
 
@@ -56,6 +63,9 @@ const struct command *commands_find(const struct commands *list, const char *nam
 
 /* Its parameter of this name, or NULL. */
 const struct command_param *command_param_find(const struct command *c, const char *name);
+
+/* Whether its pattern matches the whole value. */
+bool command_param_takes(const struct command_param *p, const char *value);
 
 void commands_free(struct commands *list); /* accepts NULL */
 

@@ -111,7 +111,8 @@ static enum err start(struct run *r)
                                    .envp = environment,
                                    .walls = {.has_network = c->has_network,
                                              .memory_max = c->memory_max ? c->memory_max : r->task->memory_max,
-                                             .file_max = r->task->output_max}};
+                                             .file_max = r->task->output_max,
+                                             .keepers = {getppid(), getpid()}}};
     enum err              e = guard_start(&r->guard, &order, &r->task->why);
 
     strings_free(argv);
@@ -149,7 +150,8 @@ static enum err refuse_time(struct run *r)
                      (long long)r->command->timeout_s, r->command->name, *said ? ": " : "", said);
 }
 
-/* Reads until all of the program's processes have ended, and their output too. */
+/* Reads until all of the program's processes have ended, and then what they left in the pipes: who else may hold an end
+ * of those, by way of a daemon, is not waited for. */
 static enum err follow(struct run *r, struct guard_report *report)
 {
     struct guard *g = &r->guard;
@@ -161,11 +163,15 @@ static enum err follow(struct run *r, struct guard_report *report)
                                {.fd = is_reported ? -1 : g->report, .events = POLLIN}};
         int64_t       left_ms = r->until_ms - mono_ms();
         enum err      e = ERR_OK;
+        int           ready;
 
         if (left_ms <= 0 && !is_reported)
             return refuse_time(r);
-        if (poll(fds, 3, is_reported || left_ms > 1000 ? 1000 : (int)left_ms) < 0)
+        ready = poll(fds, 3, is_reported ? 0 : left_ms > 1000 ? 1000 : (int)left_ms);
+        if (ready < 0)
             continue; /* interrupted */
+        if (ready == 0 && is_reported)
+            break;
         if (fds[0].revents)
             e = take_output(r, &g->out, true);
         if (!e && fds[1].revents)

@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from harness import eventually, refused
+from proxy import Proxy
 
 
 def audit(fleet, gateway=None):
@@ -97,6 +98,27 @@ def test_a_busy_fleet_gives_no_false_alarm(fleet):
     assert reports >= 8
     report = is_fine(audit(fleet))
     assert report["accepted"] == 500
+
+
+def test_what_is_submitted_while_messages_are_counted_is_backed(fleet, servers):
+    """Beside a job that waits for long: by a gateway that is far from the store, so that many come meanwhile."""
+    proxy = Proxy(servers.redis_port)
+    auditor = fleet.start_gateway(MILLRACE_REDIS_URL=proxy.url(servers.redis_url))
+    near = fleet.start_gateway()
+    waiting = fleet.submit_hash(b"first", gateway=near)
+    proxy.lag_s = 0.05
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        report = pool.submit(audit, fleet, auditor)
+        count = 0
+        while not report.done():
+            list(pool.map(lambda n: fleet.submit_hash(b"%d" % n, gateway=near), range(10)))
+            count += 10
+    is_fine(report.result())
+    assert count > 100 and waiting
+    proxy.lag_s = 0
+    assert is_fine(audit(fleet, auditor))["kinds"]["hash"]["messages"] == count + 1
+    auditor.stop()
+    proxy.close()
 
 
 def test_what_is_held_in_the_outbox_is_backed_and_what_the_broker_has_is_not_told(make_fleet, private_servers):
@@ -245,8 +267,9 @@ def test_a_gateway_that_stops_answers_who_waits_for_an_audit(servers, fleet, sto
     store.config_resetstat()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(fleet.call, "GET", "/audit") for _ in range(2)]
-        # the counters, the walk and the oldest: then it waits for its second look
-        eventually(lambda: store.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0) >= 7 and lost)
+        # the counters twice, the walk and the oldest: then it waits for its second look
+        eventually(lambda: store.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0) >= 8 and lost and
+                   gateway.clients() >= 2)
         gateway.sigterm()
         codes = sorted(answer.result().status_code for answer in answers)
     assert codes in ([200, 503], [503, 503]) and gateway.wait(15) == 0

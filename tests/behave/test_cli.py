@@ -435,7 +435,7 @@ def complete_in_bash(line):
     script = ('source <("$1" completion bash); COMP_WORDS=($2); [[ $2 == *" " ]] && COMP_WORDS+=("");'
               "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _millrace; printf '%s\\n' \"${COMPREPLY[@]}\"")
     return subprocess.run(["bash", "-c", script, "-", PROGRAM, line], capture_output=True, text=True,
-                          check=True).stdout.split()
+                          check=True).stdout.splitlines()
 
 
 def test_bash_completes_verbs_options_and_words(tmp_path):
@@ -448,6 +448,9 @@ def test_bash_completes_verbs_options_and_words(tmp_path):
     assert complete_in_bash("millrace ls --state ") == ["pending", "in-progress", "retrying", "completed", "failed",
                                                         "cancelled"]
     assert complete_in_bash(f"millrace hash {tmp_path}/ph") == [f"{tmp_path}/photo.jpg"]
+    (tmp_path / "phot o.jpg").write_text("")
+    for line in (f"millrace hash {tmp_path}/ph", f"millrace submit hash --file {tmp_path}/ph"):
+        assert sorted(complete_in_bash(line)) == [f"{tmp_path}/phot o.jpg", f"{tmp_path}/photo.jpg"]
     assert set(complete_in_bash("millrace help ")) == set(listed_verbs())
 
 

@@ -299,6 +299,10 @@ def test_nothing_that_is_told_reaches_the_terminal_as_a_command(gateway, client)
     assert client.run("wait", "a", status=JOB).stdout == "a?[2J failed x?: y??z\n"
     assert "\033" not in client.run("status", "a").stdout
     assert "\033" not in client.run("ls").stdout
+    gateway.answers = [says(200, {"ok": False, "exceptions": [{"id": "a\033", "why": "b\x9b"}], "unchecked": ["c\033", 7]}),
+                       says(202, {"id": "d\033"})]
+    assert client.run("audit", status=JOB).stdout == "not ok: 0 accepted, 1 exception\n  a?: b??\nnot checked: c?\nnot checked: \n"
+    assert client.run("submit", "spin").stdout == "d?\n"
 
 
 # ---- lists -------------------------------------------------------------------------------------
@@ -320,6 +324,25 @@ def test_ls_follows_the_pages_up_to_its_limit(gateway, client):
     assert len(client.run("ls", "--json").stdout.splitlines()) == 2
     gateway.answers = [page()]
     assert client.run("ls", "--json").stdout == ""
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_ls_asks_no_further_when_nobody_reads(gateway, client, options):
+    page = {"jobs": [{"id": "x" * 100, "state": "failed"}] * 1000, "next": "more"}
+    gateway.answers = [says(200, page)] * 1000
+    ended = subprocess.run(f"{PROGRAM} ls --limit 1000000 {' '.join(options)} | head -c 1", shell=True, env=client.env,
+                           capture_output=True, timeout=60, check=True)
+    assert len(gateway.calls) == 1 and ended.stderr == b"millrace: output: Broken pipe\n"
+
+
+def test_what_was_closed_is_written_to_by_nobody(gateway, client):
+    gateway.answers = [says(200, {"jobs": []}), says(202, {"id": "a"})]
+    ended = subprocess.run(f"{PROGRAM} ls <&- >&-", shell=True, env=client.env, stderr=subprocess.PIPE, check=False,
+                           timeout=60)
+    assert ended.returncode == LOCAL and ended.stderr == b"millrace: output: Bad file descriptor\n"
+    ended = subprocess.run(f"exec {PROGRAM} submit spin -f - <&- >&- 2>&-", shell=True, env=client.env, check=False,
+                           timeout=60)
+    assert ended.returncode == LOCAL and not gateway.answers
 
 
 def test_dead_messages_are_listed_and_replayed(gateway, client):

@@ -72,7 +72,7 @@ def is_alive(pid):
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as file:
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -141,6 +141,24 @@ def test_several_outputs_are_a_tar_that_depends_on_nothing_else(commands):
         assert {(m.mtime, m.uid, m.gid, m.mode) for m in tar} == {(0, 0, 0, 0o644)}
 
 
+def test_names_and_sizes_of_any_length_come_out_of_the_tar(commands):
+    """Around the edges of its fields (100 bytes of a name) and its blocks (512 bytes)."""
+    text = ("import os, sys\no = os.fsencode(sys.argv[1])\n"
+            "for size in 0, 1, 511, 512, 513, 300000: open(o + b'/size-%d' % size, 'wb').write(b'x' * size)\n"
+            "for size in 98, 99, 100, 101, 255: open(o + b'/' + b'n' * size, 'wb').write(b'%d' % size)\n"
+            "d = o + b'/' + b'/'.join([b'd' * 200] * 4); os.makedirs(d); open(d + b'/\\xff\\n', 'wb').write(b'deep')")
+    fleet = commands({"many": script(text, more=["{out}"], input="none", output="directory")})
+    content = output(fleet, "many", b"").content
+    with tarfile.open(fileobj=io.BytesIO(content), errors="surrogateescape") as tar:
+        found = {m.name: tar.extractfile(m).read() for m in tar}
+    expected = {f"size-{size}": b"x" * size for size in (0, 1, 511, 512, 513, 300000)}
+    expected |= {"n" * size: b"%d" % size for size in (98, 99, 100, 101, 255)}
+    expected["/".join(["d" * 200] * 4) + "/\udcff\n"] = b"deep"
+    assert found == expected
+    listed = subprocess.run(["tar", "-tf", "-"], input=content, check=True, capture_output=True)
+    assert not listed.stderr and len(listed.stdout.splitlines()) == len(expected)
+
+
 @pytest.mark.parametrize("text, words", [
     ("pass", "left no file"),
     ("import os; os.symlink('/etc/hostname', o + '/link')", "link is neither a file nor a folder"),
@@ -190,6 +208,20 @@ def test_a_program_that_goes_away_is_tried_again(commands, tmp_path):
     assert record["error"]["code"] == "io" and "cannot be started" in record["error"]["detail"]
     program.write_text("#!/bin/sh\nexit 0\n")
     assert fleet.wait_end(job)["state"] == "completed"
+
+
+def test_a_full_disk_under_the_private_folders_is_tried_again(commands, small_disk, monkeypatch):
+    monkeypatch.setenv("TMPDIR", small_disk)
+    fleet = commands({"c": {"argv": ["/bin/cat"]}})
+    ballast = os.path.join(small_disk, "ballast")
+    with open(ballast, "wb") as file:
+        file.write(b"x" * 4_100_000)
+    job = fleet.submit("command", b"y" * 200_000, command="c")
+    assert fleet.wait_state(job, "retrying")["error"]["code"] == "disk-full"
+    eventually(lambda: os.listdir(small_disk) == ["ballast"])
+    os.unlink(ballast)
+    assert fleet.wait_end(job)["state"] == "completed" and len(fleet.result(job).content) == 200_000
+    eventually(lambda: os.listdir(small_disk) == [])
 
 
 # A parent, a child in its session, and one in a session of its own whose parent has gone; it writes their pids.
@@ -269,10 +301,13 @@ def executor_of(worker):
     return pid
 
 
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return list(map(int, file.read().split()))
+
+
 def guard_of(worker):
-    executor = executor_of(worker)
-    with open(f"/proc/{executor}/task/{executor}/children", encoding="ascii") as file:
-        pid, = map(int, file.read().split())
+    pid, = children_of(executor_of(worker))
     return pid
 
 
@@ -298,6 +333,61 @@ def test_whoever_is_killed_the_tree_ends_and_the_folder_goes(commands, tmp_path,
     else:
         worker.kill9()
     expect_nothing_left(fleet, pids)
+
+
+def test_a_guard_that_somebody_stopped_ends_the_run_as_well(commands, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir(), other.mkdir()
+    fleet = commands({"limited": family(one, timeout_s=2), "c": family(other)}, MILLRACE_ATTEMPTS_MAX=1)
+    worker, = fleet.workers
+    job = fleet.submit("command", b"x", command="limited")
+    pids = [*pids_of(one), guard_of(worker)]
+    os.kill(pids[-1], signal.SIGSTOP)
+    assert fleet.wait_end(job)["error"]["code"] == "timeout"
+    expect_nothing_left(fleet, pids)
+    job = fleet.submit("command", b"x", command="c")
+    pids = [*pids_of(other), guard_of(worker)]
+    os.kill(pids[-1], signal.SIGSTOP)
+    assert fleet.call("DELETE", f"/jobs/{job}").status_code == 202
+    expect_nothing_left(fleet, pids)
+
+
+HANDS_ON = """
+import array, socket, sys
+with socket.socket(socket.AF_UNIX) as s:
+    s.connect(sys.argv[1])
+    s.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [1, 2]))])
+sys.stdout.write("done")
+"""
+
+
+def test_who_was_handed_its_output_keeps_no_job_waiting(commands, tmp_path):
+    fleet = commands({"c": script(HANDS_ON, more=[str(tmp_path / "socket")], network=True)})
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
+        job = fleet.submit("command", b"x", command="c")
+        holder, _ = server.accept()
+        _, fds, _, _ = socket.recv_fds(holder, 1, 2)
+        assert fleet.wait_end(job)["state"] == "completed" and fleet.result(job).content == b"done"
+        for fd in fds:
+            os.close(fd)
+        holder.close()
+
+
+def test_the_first_process_of_a_container_leaves_no_zombies(commands):
+    fleet = commands({"c": {"argv": ["/bin/sleep", "1000"], "input": "none"}}, worker=False)
+    alone = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespace of processes may be made here")
+    fleet.start_worker(MILLRACE_KINDS="command", within=alone)
+    worker, = children_of(fleet.workers[0].pid)
+    for _ in range(3):
+        job = fleet.submit("command", b"", command="c")
+        executor, = eventually(lambda: children_of(worker))
+        guard, = eventually(lambda: children_of(executor))
+        assert fleet.call("DELETE", f"/jobs/{job}").status_code == 202
+        eventually(lambda: not os.path.exists(f"/proc/{guard}"), what="the guard is gone, and nothing is left of it")
 
 
 def test_what_a_crash_of_all_left_is_swept_at_the_next_start(commands, tmp_path):
@@ -368,6 +458,27 @@ def test_there_is_no_network_unless_it_is_listed(commands):
     assert output(fleet, "families").content == b"EACCES\n" * 5
 
 
+PAIRS = """
+import errno, socket, sys
+for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK,
+             socket.SOCK_RAW):
+    try:
+        pair = socket.socketpair(socket.AF_UNIX, kind)
+        print(pair[0].sendto(b"x", sys.argv[1]))
+    except OSError as error: print(errno.errorcode[error.errno])
+"""
+
+
+def test_no_pair_of_sockets_reaches_a_daemon(commands, tmp_path):
+    fleet = commands({"c": script(PAIRS, more=[str(tmp_path / "socket")])})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "socket"))
+        daemon.setblocking(False)
+        assert output(fleet, "c").text.split() == ["EISCONN", "1", "EACCES", "EACCES", "EACCES"]
+        with pytest.raises(BlockingIOError):
+            daemon.recv(1)
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of the calls are those of x86-64")
 def test_the_filter_has_no_way_around(commands):
     text = """
@@ -382,6 +493,50 @@ print(open("/proc/self/status").read())
     lines = output(fleet, "c").text.split("\n")
     assert lines[0] == "EPERM EPERM EPERM EPERM EPERM"  # io_uring, ptrace, unshare, kill(-1), clone(CLONE_NEWNET)
     assert "NoNewPrivs:\t1" in lines and "Seccomp:\t2" in lines
+
+
+REACH = """
+import ctypes, errno, fcntl, os, resource, signal
+libc = ctypes.CDLL(None, use_errno=True)
+def attempt(call, *arguments):
+    try: call(*arguments); return "done"
+    except OSError as error: return errno.errorcode[error.errno]
+def raw(*arguments):
+    return errno.errorcode[ctypes.get_errno()] if libc.syscall(*arguments) < 0 else "done"
+def parent(pid):
+    with open(f"/proc/{pid}/stat") as file: return int(file.read().rsplit(")", 1)[1].split()[1])
+guard = os.getppid()
+for who in (guard, parent(guard), parent(parent(guard))):  # guard, executor, worker
+    info = ctypes.create_string_buffer(128)
+    ctypes.cast(info, ctypes.POINTER(ctypes.c_int))[2] = -1  # SI_QUEUE
+    folder = os.open(f"/proc/{who}", os.O_DIRECTORY)
+    print(attempt(os.kill, who, signal.SIGSTOP), attempt(os.kill, -who, signal.SIGKILL), raw(200, who, 9),
+          raw(234, who, who, 9), raw(234, -1, who, 9), raw(129, who, 9, info), raw(297, who, who, 9, info),
+          attempt(signal.pidfd_send_signal, folder, 9), attempt(resource.prlimit, who, resource.RLIMIT_NOFILE, (0, 0)))
+    os.close(folder)
+    reader, writer = os.pipe()
+    fcntl.fcntl(reader, fcntl.F_SETOWN, who)
+    print(attempt(fcntl.fcntl, reader, 10, 9))
+    fcntl.fcntl(reader, fcntl.F_SETFL, fcntl.fcntl(reader, fcntl.F_GETFL) | os.O_ASYNC)
+    os.write(writer, b"x")  # SIGIO: nobody minds
+child = os.fork()
+if child == 0: signal.pause()
+os.kill(child, signal.SIGTERM)
+print(os.WTERMSIG(os.waitpid(child, 0)[1]), attempt(signal.raise_signal, signal.SIGURG), attempt(os.killpg, 0, 0),
+      attempt(resource.prlimit, 0, resource.RLIMIT_NOFILE))
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of the calls are those of x86-64")
+def test_it_cannot_touch_who_sees_to_its_end(commands):
+    fleet = commands({"c": script(REACH)})
+    worker, = fleet.workers
+    job = fleet.submit("command", b"x", command="c")
+    record = fleet.wait_end(job)
+    assert record["state"] == "completed" and record["losses"] == 0, record
+    lines = fleet.result(job).text.splitlines()
+    assert lines == [" ".join(["EPERM"] * 9), "EPERM"] * 3 + ["15 done done done"]
+    assert worker.is_alive() and "executor-died" not in worker.log()
 
 
 def test_its_environment_is_what_is_listed(commands):
@@ -405,6 +560,18 @@ print(json.dumps({"env": dict(os.environ), "fds": [fd for fd in fds if os.path.e
     own = sum(1 << (number - 1) for number in (signal.SIGPIPE, signal.SIGXFSZ, 32, 33))  # of Python, and of the C library
     assert [int(line.split()[1], 16) & ~own for line in got["ignored"]] == [0, 0]
     assert output(fleet, "path").content == b"/bin\n"
+
+
+def test_names_in_its_output_have_a_limit(commands):
+    text = """
+import os, sys
+os.chdir(sys.argv[1])
+for _ in range(15): os.mkdir("d" * 250); os.chdir("d" * 250)
+for i in range(5000): open(f"{i:0200}", "w")
+"""
+    fleet = commands({"c": script(text, more=["{out}"], output="directory")})
+    failed(fleet, "c", "command-failed", "names in the output folder have more than 16777216 bytes")
+    eventually(lambda: fleet.runs() == [])
 
 
 def test_its_memory_has_a_limit(commands):
@@ -438,14 +605,14 @@ NOBODY = 65534
 
 @pytest.fixture
 def nobody(commands, monkeypatch):
-    """The same with a worker that is not root, and a place where it may write: .place."""
+    """The same with a worker that is not root, may have 250 processes, and has a place where it may write: .place."""
     if os.getuid():
         pytest.skip("only root can become somebody else")
     with tempfile.TemporaryDirectory(prefix="millrace-nobody-") as place:
         os.chmod(place, 0o777)
         wrapper = os.path.join(place, "millrace-worker")
         with open(wrapper, "w", encoding="ascii") as file:
-            file.write(f"#!/bin/sh\nexec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "
+            file.write(f"#!/bin/sh\nexec prlimit --nproc=250 setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "
                        f'{BUILD}/millrace-worker "$@"\n')
         os.chmod(wrapper, 0o755)
         scratch = os.path.join(place, "scratch")
@@ -491,6 +658,26 @@ def test_a_user_without_rights_ends_the_whole_tree_as_well(nobody):
         expect_nothing_left(fleet, pids)
     finally:
         shutil.rmtree(family_place)
+
+
+# Parent and children go on to fork, more than one process after the other could be ended.
+BOMB = """
+import os, sys, time
+if os.fork() == 0:
+    while True:
+        try:
+            if os.fork() == 0 and sys.argv[1] == "sessions": os.setsid()
+        except OSError: pass
+time.sleep(1)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("how", ["group", "sessions"])
+def test_what_forks_without_end_is_ended_with_its_run(nobody, how):
+    fleet = nobody({"c": script(BOMB, more=[how], memory_mib=256)})
+    assert output(fleet, "c").content == b"done\n"
+    eventually(lambda: fleet.runs() == [])
 
 
 def test_the_workers_passwords_are_out_of_reach(nobody):
@@ -564,6 +751,25 @@ def test_a_bad_list_is_refused_at_start_by_both(servers, make_fleet, tmp_path, t
     for program in (fleet.start_gateway(wait=False), fleet.start_worker(wait=False)):
         assert program.wait() == 2
         assert "list.json" in program.log() and words in program.log()
+
+
+def test_a_list_that_changes_takes_effect_with_a_restart_alone(commands, tmp_path):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho first\n")
+    program.chmod(0o755)
+    fleet = commands({"c": {"argv": ["/bin/echo", "first"]}, "gone": {"argv": [str(program)]}})
+    worker, = fleet.workers
+    assert output(fleet, "c").content == b"first\n"
+    program.unlink()
+    for text in (json.dumps({"c": {"argv": ["/bin/echo", "second"]}}), '{"c":', None):
+        path = tmp_path / "commands.json"
+        path.write_text(text) if text else path.unlink()
+        old = executor_of(worker)
+        os.kill(old, signal.SIGKILL)
+        eventually(lambda: not is_alive(old))
+        assert output(fleet, "c").content == b"first\n"
+        failed(fleet, "gone", "io", "cannot be started", attempts=1)
+    assert "executor-broken" not in worker.log()
 
 
 def test_programs_that_cannot_be_run_are_refused_by_the_worker_alone(commands, tmp_path):

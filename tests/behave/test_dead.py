@@ -48,14 +48,6 @@ def replay(fleet, id, gateway=None):
     return fleet.call("POST", f"/dead/{id}/replay", gateway)
 
 
-def established(gateway):
-    """Clients that are connected to it."""
-    port = int(gateway.url.rsplit(":", 1)[1])
-    with open(f"/proc/{gateway.pid}/net/tcp", encoding="ascii") as file:
-        lines = [line.split() for line in file.readlines()[1:]]
-    return [line for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "01"]
-
-
 def counted(fleet, count):
     return eventually(lambda: dead(fleet) if dead(fleet)["count"] == count else None, what=f"{count} dead messages")
 
@@ -114,6 +106,21 @@ def test_looking_changes_neither_order_nor_count(fleet, channel):
     assert [channel.basic_get(QUEUE)[1].message_id for _ in range(5)] == sent
 
 
+@pytest.mark.parametrize("queue_type", ["quorum", "classic"])
+def test_hundreds_keep_their_order_whatever_is_looked_at_or_taken_out(make_fleet, servers, channel, queue_type):
+    fleet = make_fleet(servers, MILLRACE_QUEUE_TYPE=queue_type)
+    fleet.start_gateway()
+    sent = [send(channel, QUEUE, b"x") for _ in range(1100)]
+    eventually(lambda: dead(fleet)["count"] == 1100)
+    for _ in range(2):
+        assert ids(fleet, limit=1000) == sent[:1000]
+    refused(replay(fleet, sent[1050]), 404, "not-found", "first 1000")
+    for n in (999, 900, 64, 32, 31, 30, 0):  # the last of a portion, the first, one of its middle
+        assert replay(fleet, sent[n]).status_code == 202
+        del sent[n]
+    assert ids(fleet, limit=1000) == sent[:1000]
+
+
 def test_a_message_that_the_broker_buried_says_why(fleet, channel):
     fleet.start_gateway()
     id = send(channel, "millrace.hash")
@@ -145,6 +152,7 @@ def test_the_list_is_refused_what_it_does_not_take(fleet):
     refused(fleet.call("GET", "/dead?limit=0"), 400, "bad-parameter", "limit")
     refused(fleet.call("GET", "/dead?limit=1001"), 400, "bad-parameter", "limit")
     refused(fleet.call("GET", "/dead?queue=x"), 400, "bad-parameter", "queue")
+    refused(fleet.call("POST", f"/dead/{uuid.uuid4()}/replay?force=1"), 400, "bad-parameter", "force")
 
 
 def test_without_the_broker_there_is_nothing_to_list(make_fleet, private_servers):
@@ -155,13 +163,41 @@ def test_without_the_broker_there_is_nothing_to_list(make_fleet, private_servers
     refused(replay(fleet, str(uuid.uuid4())), 503, "broker-away")
 
 
+def test_a_broker_that_stood_still_in_the_middle_of_a_look_is_looked_at_again(make_fleet, private_servers):
+    """Longer than a look takes, not so long that the connection ends; nobody is told of a part for the whole."""
+    fleet = make_fleet(private_servers)
+    fleet.start_gateway()
+    connection = private_servers.amqp()
+    channel = connection.channel()
+    sent = [send(channel, QUEUE, b"x" * 262144) for _ in range(800)]
+    eventually(lambda: dead(fleet)["count"] == len(sent))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        looks = 0
+        while not looks or answer.result().status_code == 200:  # it may be over before it can be stopped
+            answer = pool.submit(fleet.call, "GET", "/dead")
+            eventually(lambda: channel.queue_declare(QUEUE, passive=True).method.message_count < len(sent), every=0)
+            private_servers.rabbitmq.sigstop()
+            frozen = time.monotonic()
+            looks += 1
+            assert looks < 10
+            if not eventually(lambda: answer.done() or time.monotonic() > frozen + 5, deadline=10) or answer.done():
+                private_servers.rabbitmq.sigcont()
+                continue
+            refused(answer.result(), 503, "broker-away")  # 12 s
+            eventually(lambda: time.monotonic() > frozen + 16, deadline=20)
+            private_servers.rabbitmq.sigcont()
+    eventually(lambda: sorted(ids(fleet, limit=1000)) == sorted(sent), deadline=30)
+    assert fleet.gateways[0].log().count("broker-connected connection=publish") == 1  # not thanks to another one
+    connection.close()
+
+
 def test_a_gateway_that_stops_answers_who_looks_at_a_frozen_broker(make_fleet, private_servers):
     fleet = make_fleet(private_servers)
     gateway = fleet.start_gateway()
     private_servers.rabbitmq.sigstop()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(fleet.call, "GET", "/dead"), pool.submit(replay, fleet, str(uuid.uuid4()))]
-        eventually(lambda: len(established(gateway)) >= 2)
+        eventually(lambda: gateway.clients() >= 2)
         gateway.sigterm()
         assert [answer.result().status_code for answer in answers] == [503, 503]
     assert gateway.wait(15) == 0
@@ -214,6 +250,14 @@ def test_a_job_that_failed_as_no_job_runs_when_its_message_is_one(fleet, channel
     jobs = fleet.assert_adds_up()
     assert jobs["accepted"] == jobs["completed"] == 1
     assert servers.store().keys("ob:*") == [] and fleet.stats()["outbox"] == {"count": 0, "bytes": 0}
+
+
+def test_a_replay_is_not_refused_by_the_deadline_that_has_passed(fleet, channel):
+    fleet.start_gateway()
+    fleet.start_worker()
+    id = send(channel, QUEUE, b"late", headers={"params": '{"iterations":1}', "deadline": 1})
+    assert replay(fleet, id).status_code == 202
+    assert fleet.wait_end(id)["state"] == "completed"
 
 
 def test_what_has_ended_otherwise_is_not_replayed(fleet, channel):

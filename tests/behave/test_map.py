@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """millrace map: folders in, folders out, whatever happens to the client in between."""
 
+import fcntl
 import hashlib
 import html.parser
 import json
@@ -8,8 +9,10 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import xml.dom.minidom
 
@@ -135,6 +138,29 @@ def test_every_file_has_its_result_under_its_name(fleet, folders):
     assert group["state"] == "ended" and group["jobs"]["completed"] == 7
 
 
+def test_names_of_any_bytes_come_through(make_fleet, servers, folders, tmp_path):
+    """Each file through a program that hands it on as it is, and finds it under a name that is no trap."""
+    dataset, output = folders
+    entry = {"argv": ["/bin/cp", "-r", "{in}", "{out}"], "input": "directory", "output": "directory"}
+    (tmp_path / "commands.json").write_text(json.dumps({"copy": entry}))
+    fleet = make_fleet(servers, MILLRACE_COMMANDS_FILE=tmp_path / "commands.json")
+    fleet.start_gateway()
+    fleet.start_worker(MILLRACE_KINDS="command", MILLRACE_SLOTS=2)
+    names = [b"line\nbreak", b"tab\t", b"q\"uo'te", b"bad\xff\xfe.bin", b"-rf", b"--help", b"x" * 255, b"*", b"$(id)`x`",
+             b"<script>alert(1)<", b"back\\slash\\n", b"esc\x1b[31m", b"high\xc2\x9b31m", b"a b&c=d#e?%41", b" ", b"~",
+             b"y" * 250 + b".\xe2\x98\x98"]
+    for name in names:
+        with open(os.path.join(os.fsencode(dataset), name), "wb") as file:
+            file.write(b"content of " + name)
+    client = run_map(fleet, dataset, output, "--command", "copy", "--json")
+    assert json.loads(client.out)["done"] == len(names)
+    for name in names:
+        with open(os.path.join(os.fsencode(output), name), "rb") as file:
+            assert file.read() == b"content of " + name
+    client = run_map(fleet, dataset, tmp_path / "other", "--command", "copy", "--dry-run")
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", client.out) and len(client.out.splitlines()) == len(names) + 1
+
+
 def test_failures_are_named_and_make_the_exit_status_1(fleet, folders):
     dataset, output = folders
     fill(dataset, 3)
@@ -191,15 +217,16 @@ def test_what_was_mistyped_is_no_run_that_has_to_be_gone_on_with(fleet, folders)
     assert len(outputs(output)) == 3
 
 
-def test_the_words_to_go_on_with_are_those_of_a_shell(fleet, folders, tmp_path):
-    dataset, output = tmp_path / "it's mine", tmp_path / "o u t"
+def test_the_words_to_go_on_with_are_those_of_a_shell(fleet, tmp_path):
+    dataset, output = tmp_path / "it's\n\tmine \033[1m", tmp_path / "o u t" / ("x" * 250) / ("y" * 250) / ("z" * 250)
     dataset.mkdir()
     fill(dataset, 3)
     (dataset / "empty").write_bytes(b"")
     client = run_map(fleet, dataset, output, "-k", "hash", "-p", "iterations=1", "-j", 1, "--halt", "now,fail=1",
                      "--url", fleet.gateways[0].url, status=1)
     words = re.search("to go on: millrace(.*)", client.err).group(1)
-    ended = subprocess.run(f"{BUILD}/millrace {words}", shell=True, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(f"{BUILD}/millrace {words}", shell=True, executable="/bin/bash", capture_output=True,
+                           text=True, timeout=60)
     assert ended.returncode == 1 and "3 of 4 files done, 1 failed" in ended.stdout, ended.stderr
 
 
@@ -377,6 +404,19 @@ def test_resume_failed_does_the_failed_ones_again(fleet, folders):
     assert {name: after[name] for name in before} == before
 
 
+def test_files_that_ran_out_of_time_are_given_more_when_the_run_goes_on(fleet, folders):
+    dataset, output = folders
+    fill(dataset, 2)
+    run_map(fleet, dataset, output, "-k", "hash", "-p", "iterations=4000000", "--timeout", 1, "--retries", 1, status=1)
+    assert len(journal(output, "failed")) == 2
+    client = run_map(fleet, dataset, output, "--dry-run", "--resume-failed", "--timeout", 60)
+    assert "POST /jobs/hash?iterations=4000000&attempts=1&timeout=60," in client.out
+    run_map(fleet, dataset, output, "--resume-failed", "--timeout", 60)
+    assert json.loads((output / "leaf-000.json").read_text())["value"]
+    assert journal(output, "limits") == [["1", "1"], ["1", "60"]]
+    assert "hash?iterations=4000000&amp;attempts=1&amp;timeout=60" in (output / "report.html").read_text()
+
+
 def test_two_clients_do_not_work_on_one_output(fleet, folders):
     dataset, output = folders
     fill(dataset, 30)
@@ -512,6 +552,31 @@ def test_the_report_is_one_page_without_references(fleet, folders):
 def _first_job(fleet, output):
     group = journal(output, "group")[0][0]
     return fleet.call("GET", f"/groups/{group}/ends?after=0&limit=1").json()["ends"][0]["id"]
+
+
+def test_a_bar_fits_into_a_narrow_terminal(fleet, folders):
+    dataset, output = folders
+    fill(dataset, 20)
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 20, 0, 0))
+    ended = subprocess.run([os.path.join(BUILD, "millrace"), "map", "-k", "hash", "-p", f"iterations={SLOW}", "--url",
+                            fleet.gateways[0].url, dataset, output], stderr=slave, stdout=subprocess.PIPE, timeout=60,
+                           check=True)
+    os.close(slave)
+    shown = b""
+    while chunk := _read(master):
+        shown += chunk
+    os.close(master)
+    lines = re.split(rb"[\r\n]+(?:\x1b\[K)?", shown)
+    assert len(lines) > 5 and max(map(len, lines)) < 20, shown
+    assert b"20 of 20 files done" in ended.stdout
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # nobody has it open any more
+        return b""
 
 
 # ---- trouble -------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 
 import http.server
 import json
+import os
 import re
+import signal
 import subprocess
 import threading
 
 import pytest
-from cli import Client, LOCAL, OK, REFUSED
+from cli import Client, INTERRUPTED, LOCAL, OK, REFUSED
+from harness import eventually
 from test_map import fill, folders, journal  # noqa: F401 (folders is a fixture)
 
 GROUP = {"id": "019aaaaa-0000-7000-8000-000000000001", "state": "open"}
@@ -115,6 +118,53 @@ def test_what_is_not_found_again_and_again_is_refused(gateway_that, folders):
     gateway = gateway_that(lambda method, path: (404, "not-found") if path.startswith("/jobs/") else None)
     ended = gateway.client.run(*MAP, dataset, output, status=REFUSED, text=False)
     assert b"404 not-found: not today" in ended.stderr
+
+
+def test_a_group_whose_answer_was_lost_is_made_again(gateway_that, folders):
+    dataset, output = folders
+    fill(dataset, 3)
+    asked = []
+
+    def refuse(method, path):
+        if path == "/groups":
+            asked.append(path)
+            if len(asked) == 1:
+                raise ConnectionError("gone before its answer")
+
+    gateway = gateway_that(refuse)
+    gateway.client.run(*MAP, dataset, output, status=OK)
+    assert len(asked) == 2 and len(journal(output, "group")) == 1
+
+
+def test_the_report_takes_no_name_of_an_outputs_folder(gateway_that, folders):
+    dataset, output = folders
+    (dataset / "report.html").mkdir()
+    (dataset / "report.html" / "leaf.json").write_text("leaf")
+    ended = gateway_that(lambda method, path: None).client.run(*MAP, dataset, output, status=OK)
+    assert "report: " in ended.stdout and "cannot be written" not in ended.stderr
+
+
+def test_a_joblog_that_cannot_be_written_is_told(gateway_that, folders):
+    dataset, output = folders
+    fill(dataset, 30)
+    gateway = gateway_that(lambda method, path: None)
+    ended = gateway.client.run(*MAP, "--joblog", "/dev/full", dataset, output, status=OK)
+    assert "millrace: /dev/full: " in ended.stderr and len(journal(output, "done")) == 30
+
+
+def test_ctrl_c_while_the_plan_is_made_begins_nothing(gateway_that, folders, tmp_path):
+    """The client waits for a reader of its joblog, a pipe, while the signal comes."""
+    dataset, output = folders
+    fill(dataset, 10)
+    os.mkfifo(tmp_path / "log")
+    gateway = gateway_that(lambda method, path: None)
+    client = gateway.client.start(*MAP, "--joblog", tmp_path / "log", dataset, output)
+    eventually(lambda: (output / ".millrace" / "lock").exists(), what="the state")
+    client.send_signal(signal.SIGINT)
+    with open(tmp_path / "log", encoding="utf-8") as log:
+        log.read()
+    client.communicate(timeout=30)
+    assert client.returncode == INTERRUPTED and not gateway.jobs
 
 
 def test_the_report_takes_no_name_of_an_output(gateway_that, folders):

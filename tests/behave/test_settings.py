@@ -38,7 +38,8 @@ def test_arguments_are_refused():
 
 def test_beyond_loopback_only_with_keys_or_a_word(tmp_path):
     assert "MILLRACE_API_KEY_FILE" in start_refused("millrace-api", MILLRACE_LISTEN="0.0.0.0")
-    assert "no IP address" in start_refused("millrace-api", MILLRACE_LISTEN="localhost", MILLRACE_INSECURE="1")
+    said = start_refused("millrace-api", MILLRACE_LISTEN="localhost", MILLRACE_INSECURE="1")
+    assert "no IP address" in said and "whoever reaches this address may submit" in said
     keys = tmp_path / "keys"
     assert "No such file" in start_refused("millrace-api", MILLRACE_API_KEY_FILE=str(keys))
     for content in ("", "# nothing\n", "name-without-hash\n", "name:abc\n", ":" + "0" * 64 + "\n"):

@@ -48,6 +48,15 @@ def needed(store, *names, grace=0):
     return items
 
 
+def test_who_needed_a_blob_for_a_while_is_forgotten_while_others_need_it(store):
+    for _ in range(3):
+        store.create(Job(store, refs=REFS))  # never accepted
+    for job in store.r.zrange(f"blob:{A}", 0, -1):
+        store.r.zadd(f"blob:{A}", {job: store.now() - 1})
+    user = make_pending(store, refs=REFS)
+    assert [job.decode() for job in store.r.zrange(f"blob:{A}", 0, -1)] == [user.id]
+
+
 def test_an_input_is_needed_until_its_job_has_ended(store):
     job = Job(store, refs=REFS)
     assert needed(store, A, B) == []

@@ -358,6 +358,16 @@ def test_retry_puts_record_and_message_back_in_one_step(store, pending):
     store.finish(store.leased(pending, copy="c2"))
 
 
+@pytest.mark.parametrize("how", ["retry", "replay"])
+def test_who_is_to_run_again_by_a_persons_will_has_no_deadline_any_more(store, how):
+    job = make_pending(store, deadline=store.now() + 3_600_000)
+    store.fail(store.leased(job), "permanent")
+    store.r.hset(f"job:{job.id}", "deadline", store.now() - 1)
+    assert store.call(how, job.id, *([b"packed"] if how == "replay" else []))[0] == "ok"
+    assert "deadline" not in store.record(job)
+    store.finish(store.leased(job, copy="c2"))
+
+
 def test_a_replayed_retry_is_the_retry_of_its_own_failure(store, pending):
     store.fail(store.leased(pending), "permanent")
     before = store.snapshot()

@@ -87,6 +87,16 @@ def test_a_submit_under_way_keeps_its_set_from_ending(store, name):
     assert store.view(name)["state"] == "closed"
 
 
+def test_submits_that_come_to_nothing_are_forgotten_while_others_come(store, name):
+    for _ in range(3):
+        store.create(Job(store, group=name))
+    for job in store.r.zrange(f"set-coming:{name}", 0, -1):
+        store.r.zadd(f"set-coming:{name}", {job: store.now() - 1})
+    last = Job(store, group=name)
+    store.create(last)
+    assert [job.decode() for job in store.r.zrange(f"set-coming:{name}", 0, -1)] == [last.id]
+
+
 def test_jobs_without_a_set_touch_none(store, name):
     job = make_pending(store)
     store.finish(store.leased(job))

@@ -73,6 +73,34 @@ static void list__what_is_no_list_of_commands_is_refused_with_its_line(void **st
     assert_non_null(strstr(why.detail, "/nonexistent/list"));
     assert_non_null(strstr(why.detail, "No such file"));
     assert_int_equal(commands_read("/tmp", &list, &why), ERR_CONFIG);
+    assert_non_null(strstr(why.detail, "Is a directory"));
+    assert_int_equal(commands_read("/dev/zero", &list, &why), ERR_CONFIG);
+    assert_non_null(strstr(why.detail, "too large"));
+}
+
+static void list__a_copy_stays_as_it_is(void **state)
+{
+    char             path[] = "/tmp/millrace-list-XXXXXX";
+    int              file = mkstemp(path), copy = -1;
+    const char       text[] = "{\"c\": {\"argv\": [\"/bin/true\"]}}";
+    struct commands *list;
+    struct fault     why;
+
+    (void)state;
+    assert_int_equal(write(file, text, strlen(text)), strlen(text));
+    assert_int_equal(commands_copy(path, &copy, &why), ERR_OK);
+    assert_int_equal(ftruncate(file, 1), 0);
+    assert_int_equal(write(copy, "x", 1), -1);
+    assert_int_equal(ftruncate(copy, 0), -1);
+    for (int i = 0; i < 2; i++) { /* as often as it is wanted */
+        assert_int_equal(commands_read_copy(copy, "a copy", &list, &why), ERR_OK);
+        assert_non_null(commands_find(list, "c"));
+        commands_free(list);
+    }
+    assert_int_equal(commands_read(path, &list, &why), ERR_CONFIG);
+    close(copy);
+    close(file);
+    unlink(path);
 }
 
 static void list__an_entry_is_refused_by_its_name_and_field(void **state)
@@ -275,6 +303,41 @@ static void fill__what_does_not_match_is_refused(void **state)
     commands_free(list);
 }
 
+static void fill__a_pattern_matches_all_of_a_value_however_it_is_written(void **state)
+{
+    static const char *const cases[][3] = {
+        /* pattern, what it takes, what it does not */
+        {"a)|b", "b", "a; rm"},
+        {"a)|b", "a)", "xb)"},
+        {"a|ab", "ab", "abc"},
+        {"^a$", "a", "aa"},
+        {"x*", "xx", "xay"},
+        {"", "", "a"},
+        {"([ab])-\\\\1", "a-a", "a-b"},
+        {"a|b|", "", "ab"},
+        {"[^/]+", "a.b", "a/"},
+        {"(a|ab)(c|bcd)", "abcd", "abcdd"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct commands            *list;
+        const struct command_param *p;
+        char                       *text;
+
+        assert_true(
+            asprintf(&text, "{'c': {'argv': ['/bin/true'], 'parameters': {'p': {'pattern': '%s'}}}}", cases[i][0]) > 0);
+        list = list_of(text);
+        p = command_param_find(commands_find(list, "c"), "p");
+        if (!command_param_takes(p, cases[i][1]))
+            fail_msg("%s does not take '%s'", cases[i][0], cases[i][1]);
+        if (command_param_takes(p, cases[i][2]))
+            fail_msg("%s takes '%s'", cases[i][0], cases[i][2]);
+        commands_free(list);
+        free(text);
+    }
+}
+
 static void spec__an_input_is_checked_by_what_the_command_takes(void **state)
 {
     struct commands *list = list_of("{'none': {'argv': ['/bin/true'], 'input': 'none'}, 'd': {'argv': ['/bin/true']}}");
@@ -435,6 +498,9 @@ static void folder__one_that_cannot_be_made_says_where(void **state)
     assert_int_equal(folder_make(&f, &why), ERR_IO);
     assert_non_null(strstr(why.detail, "/nonexistent/millrace-run-"));
     folder_sweep();
+    setenv("TMPDIR", "scratch", 1); /* the program would look for it somewhere else */
+    assert_int_equal(folder_make(&f, &why), ERR_IO);
+    assert_non_null(strstr(why.detail, "no absolute path: scratch"));
     setenv("TMPDIR", *state, 1);
 }
 
@@ -442,6 +508,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list__what_is_no_list_of_commands_is_refused_with_its_line),
+        cmocka_unit_test(list__a_copy_stays_as_it_is),
         cmocka_unit_test(list__an_entry_is_refused_by_its_name_and_field),
         cmocka_unit_test(list__each_field_has_its_bounds),
         cmocka_unit_test(list__placeholders_need_something_to_stand_for),
@@ -449,6 +516,7 @@ int main(void)
         cmocka_unit_test(list__the_fields_are_what_they_say),
         cmocka_unit_test(fill__values_stand_for_their_placeholders_within_one_argument),
         cmocka_unit_test(fill__what_does_not_match_is_refused),
+        cmocka_unit_test(fill__a_pattern_matches_all_of_a_value_however_it_is_written),
         cmocka_unit_test(spec__an_input_is_checked_by_what_the_command_takes),
         cmocka_unit_test(tail__is_one_printable_line),
         cmocka_unit_test(tail__keeps_the_last_of_any_amount),

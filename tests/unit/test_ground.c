@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/metrics.h"
+#include "common/text.h"
 #include "tests/unit/check.h"
 
 static void expect_json(const char *text, const char *json)
@@ -30,6 +31,17 @@ static void buf__json_strings_are_escaped_and_always_utf8(void **state)
     expect_json("\xc3", "\"\\ufffd\"");                       /* cut short */
     expect_json("\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""); /* a surrogate */
     expect_json("\xc0\xaf", "\"\\ufffd\\ufffd\"");            /* overlong */
+}
+
+static void text__is_tamed_for_a_terminal(void **state)
+{
+    char text[] =
+        "a\n\t\x1b[31m\x7f\xc3\xa4\xc2\x9b\xc2\xa0\xc2\x80\xc2"; /* CSI and PAD beyond ASCII; a blank that is none */
+
+    (void)state;
+    text_tame(text, strlen(text));
+    assert_string_equal(text, "a???[31m?\xc3\xa4??\xc2\xa0??\xc2");
+    text_tame(text, 0);
 }
 
 static void buf__grows_and_detaches(void **state)
@@ -122,6 +134,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buf__json_strings_are_escaped_and_always_utf8),
+        cmocka_unit_test(text__is_tamed_for_a_terminal),
         cmocka_unit_test(buf__grows_and_detaches),
         cmocka_unit_test(err__codes_go_both_ways),
         cmocka_unit_test(err__a_long_reason_is_cut_not_spilled),

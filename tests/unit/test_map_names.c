@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/map_names.h"
+#include "cli/map_target.h"
 #include "cli/map_walk.h"
 #include "tests/unit/check.h"
 
@@ -229,26 +230,55 @@ static void walk__takes_files_and_links_to_files_in_order(void **state)
     assert_int_equal(system(path), 0);
 }
 
-static void names__of_inputs_are_what_a_program_can_take(void **state)
+static void check_target(const char *target, struct try_limits limits, const char *name, const char *expected)
 {
-    static const char *const cases[][2] = {
+    struct buf out = {0};
+
+    target_put_file(target, &limits, "g", name, &out);
+    buf_append(&out, "", 1);
+    assert_string_equal(out.data, expected);
+    buf_free(&out);
+}
+
+static void target__says_what_a_file_is_posted_to(void **state)
+{
+    static const char *const names[][2] = {
         {"oak.jpg", "oak.jpg"},
-        {"herbs/sage leaf.png", "sage leaf.png"},
-        {"Bl\xc3\xbcten/\xe6\xa4\xbf.webp", "\xe6\xa4\xbf.webp"},
-        {"a/-rf", "_rf"},
+        {"herbs/sage leaf.png", "sage%20leaf.png"},
+        {"Bl\xc3\xbcten/\xe6\xa4\xbf.webp", "%E6%A4%BF.webp"},
+        {"a/-rf", "_rf"}, /* what an option parser or a terminal would take amiss */
         {"line\nbreak\x7f.txt", "line_break_.txt"},
         {"\xff\xc3.txt", "__.txt"},
         {"cut\xe6\xa4", "cut__"},
+        {"a&b=c#d+e%", "a%26b%3Dc%23d%2Be%25"},
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct buf out = {0};
+    check_target("hash", (struct try_limits){0, 0}, "a", "hash?group=g");
+    check_target("hash?iterations=1", (struct try_limits){3, 60}, "a",
+                 "hash?iterations=1&attempts=3&timeout=60&group=g");
+    check_target("command?command=x&name=all", (struct try_limits){0, 0}, "a", "command?command=x&name=all&group=g");
+    check_target("commander?x=name", (struct try_limits){0, 0}, "a", "commander?x=name&group=g");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct buf expected = {0};
 
-        names_of_input(cases[i][0], &out);
-        assert_string_equal(out.data, cases[i][1]);
-        buf_free(&out);
+        buf_printf(&expected, "command?command=x&group=g&name=%s", names[i][1]);
+        buf_append(&expected, "", 1);
+        check_target("command?command=x", (struct try_limits){0, 0}, names[i][0], expected.data);
+        buf_free(&expected);
     }
+}
+
+static void target__tells_the_type_of_the_results(void **state)
+{
+    (void)state;
+    assert_string_equal(target_result_type("hash?iterations=1"), "application/json");
+    assert_string_equal(target_result_type("hasher"), "");
+    assert_string_equal(target_result_type("image?ops=flip"), "");
+    assert_string_equal(target_result_type("image?ops=flip,convert:webp,blur:1&quality=9"), "image/webp");
+    assert_string_equal(target_result_type("image?ops=convert:tiff&strip=1"), "image/tiff");
+    assert_string_equal(target_result_type("image?ops=convert:nonsense"), "");
+    assert_string_equal(target_result_type("command?command=x&ops=convert:png"), "");
 }
 
 int main(void)
@@ -258,7 +288,8 @@ int main(void)
         cmocka_unit_test(names__that_would_meet_are_kept_apart),
         cmocka_unit_test(names__of_two_files_never_meet),
         cmocka_unit_test(names__of_files_that_come_later_spare_those_before),
-        cmocka_unit_test(names__of_inputs_are_what_a_program_can_take),
+        cmocka_unit_test(target__says_what_a_file_is_posted_to),
+        cmocka_unit_test(target__tells_the_type_of_the_results),
         cmocka_unit_test(plan__a_changed_file_is_to_be_done_again),
         cmocka_unit_test(nameset__grows_and_finds),
         cmocka_unit_test(walk__takes_files_and_links_to_files_in_order),

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_map_state.c - the journal of a run: torn at every byte, and what is taken from it. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +71,13 @@ static void end_file(struct state *st, struct plan *p, size_t index, bool is_don
     state_note_end(st, p, index, &end);
 }
 
+static void begin(struct state *st, const struct plan *p, const char *dataset)
+{
+    st->dataset = xstrdup(dataset);
+    st->target = xstrdup("hash?iterations=1");
+    assert_int_equal(state_begin(st, p, NULL), ERR_OK);
+}
+
 /* A run of three files: one done, one failed and begun again, one failed. */
 static void write_run(void)
 {
@@ -80,7 +89,8 @@ static void write_run(void)
     plan_add(&p, "tab\tnewline\nbackslash\\n\xff", 2, 20);
     plan_add(&p, "c", 3, 30);
     plan_set_base(&p, 2, "base of c");
-    assert_int_equal(state_begin(&st, "/data \t set", "hash?iterations=1", &p, NULL), ERR_OK);
+    begin(&st, &p, "/data \t set");
+    state_note_limits(&st, &(struct try_limits){2, 30});
     state_note_session(&st, 1234);
     state_note_group(&st, "group-1");
     end_file(&st, &p, 0, true);
@@ -128,6 +138,8 @@ static void state__comes_back_as_it_was(void **state)
     assert_string_equal(st.dataset, "/data \t set");
     assert_string_equal(st.target, "hash?iterations=1");
     assert_string_equal(st.group, "group-1");
+    assert_int_equal(st.limits.attempts, 2);
+    assert_int_equal(st.limits.timeout_s, 30);
     assert_int_equal(st.position, 5);
     assert_int_equal(p.count, FILES);
     assert_string_equal(plan_name(&p, 1), "tab\tnewline\nbackslash\\n\xff");
@@ -275,7 +287,7 @@ static void batch__recovers_renames_and_begins_lost_outputs_anew(void **state)
     open_state(&st, &p);
     for (int i = 0; i < FILES; i++)
         plan_add(&p, outputs[i], 1, 1);
-    assert_int_equal(state_begin(&st, "/d", "hash", &p, NULL), ERR_OK);
+    begin(&st, &p, "/d");
     for (size_t i = 0; i < FILES; i++) {
         struct ending end = {.is_done = true, .worker = "w", .bytes = 4, .output = outputs[i]};
 
@@ -294,6 +306,99 @@ static void batch__recovers_renames_and_begins_lost_outputs_anew(void **state)
     close_state(&st, &p);
 }
 
+/* Both have the size that the journal says, and are not the output: a folder that has its name. */
+static void batch__takes_no_folder_for_an_output(void **state)
+{
+    static const char *const outputs[] = {"older", "none"};
+    struct state             st;
+    struct plan              p;
+    struct stat              found;
+    char                     path[128];
+
+    (void)state;
+    open_state(&st, &p);
+    for (size_t i = 0; i < 2; i++) {
+        plan_add(&p, outputs[i], 1, 1);
+        snprintf(path, sizeof path, "%s/%s", root, outputs[i]);
+        assert_int_equal(mkdir(path, 0777) | stat(path, &found), 0);
+    }
+    begin(&st, &p, "/d");
+    for (size_t i = 0; i < 2; i++) {
+        struct ending end = {.is_done = true, .worker = "w", .bytes = (uint64_t)found.st_size, .output = outputs[i]};
+
+        state_note_end(&st, &p, i, &end);
+    }
+    assert_int_equal(state_save(&st, true, NULL), ERR_OK);
+    put_file(".millrace/tmp/0", "");
+    snprintf(path, sizeof path, "%s/.millrace/tmp/0", root);
+    assert_int_equal(truncate(path, found.st_size), 0);
+    batch_recover(&st, &p, false);
+    assert_int_equal(p.files[0].state, PLAN_TO_DO);
+    assert_int_equal(p.files[1].state, PLAN_TO_DO);
+    close_state(&st, &p);
+}
+
+static void count_ended(void *ctx, size_t index, const struct ending *end)
+{
+    (void)index;
+    (void)end;
+    ++*(int *)ctx;
+}
+
+/* The journal takes so many bytes more, then the disk is full; then there is room again. */
+static void check_full(rlim_t more)
+{
+    struct state  st;
+    struct plan   p;
+    int           ended = 0;
+    struct batch  b = {.plan = &p, .state = &st, .ended = count_ended, .ctx = &ended};
+    struct rlimit limit, whole;
+    struct fault  why;
+    enum err      e;
+
+    open_state(&st, &p);
+    for (int i = 0; i < FILES; i++)
+        plan_add(&p, (char[]){(char)('a' + i), 0}, 1, 1);
+    begin(&st, &p, "/d");
+    for (size_t i = 0; i < FILES; i++) {
+        char name[32];
+
+        snprintf(name, sizeof name, ".millrace/tmp/%zu", i);
+        put_file(name, "1234");
+        batch_add(&b, i, 4, "application/json", &(struct record){.worker = "w"});
+    }
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &whole), 0);
+    limit = (struct rlimit){st.size + more, whole.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    e = batch_commit(&b, &why);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &whole), 0);
+    if (e) { /* nothing has its name, so nothing is called done */
+        assert_int_equal(ended, 0);
+        assert_int_equal(plan_count(&p).to_do, FILES);
+        assert_int_equal(batch_commit(&b, &why), ERR_OK);
+        assert_int_equal(plan_count(&p).to_do, FILES);
+    }
+    close_state(&st, &p);
+    open_state(&st, &p);
+    assert_int_equal(plan_count(&p).done, FILES);
+    batch_recover(&st, &p, false);
+    assert_int_equal(plan_count(&p).done, FILES);
+    close_state(&st, &p);
+}
+
+static void batch__on_a_full_disk_calls_nothing_done_and_tears_no_line(void **state)
+{
+    char command[96];
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    snprintf(command, sizeof command, "rm -r %s/*.json %s/.millrace", root, root);
+    for (rlim_t more = 0; more < 100; more++) {
+        check_full(more);
+        assert_int_equal(system(command), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +408,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(state__what_is_no_journal_is_refused, make_root, remove_root),
         cmocka_unit_test_setup_teardown(state__is_locked_while_it_is_open, make_root, remove_root),
         cmocka_unit_test_setup_teardown(batch__recovers_renames_and_begins_lost_outputs_anew, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(batch__takes_no_folder_for_an_output, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(batch__on_a_full_disk_calls_nothing_done_and_tears_no_line, make_root,
+                                        remove_root),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

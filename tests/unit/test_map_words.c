@@ -79,6 +79,11 @@ static void progress__tells_rate_and_time_left(void **state)
     text.len = 0;
     progress_text(&p, 3000, 66, &text);
     assert_int_equal(strncmp(text.data, "[###.......] 30 of 100", 22), 0);
+    for (int columns = 1; columns < 130; columns++) { /* what fills a line, or more, could not be wiped */
+        text.len = 0;
+        progress_text(&p, 3000, columns, &text);
+        assert_true(text.len < (size_t)columns);
+    }
     buf_free(&text);
 }
 

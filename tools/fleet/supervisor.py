@@ -31,7 +31,7 @@ SCALE_SECONDS = 0.5
 SERVER_START_SECONDS = 90
 READY_SECONDS = 30
 SETTLE_SECONDS = 5
-OWN_NAMES = {"MILLRACE_BUILD", "MILLRACE_TEST_LONG"}  # of these tools, not of the daemons
+OWN_NAMES = {"MILLRACE_BUILD", "MILLRACE_SCHEMAS", "MILLRACE_TEST_LONG"}  # of these tools, not of the daemons
 
 
 class Stopped(Exception):

@@ -8,10 +8,11 @@
  * each run anew (kinds/command/walls.h), in a tree of processes that ends with the run (kinds/command/guard.h).
  */
 #include <errno.h>
-#include <stdlib.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "kinds/command/folder.h"
 #include "kinds/command/list.h"
@@ -20,8 +21,9 @@
 
 #define NAME "millrace-exec-command"
 
-static const char help[] = "It takes no arguments but --help and --version. MILLRACE_COMMANDS_FILE names the list of\n"
-                           "commands, and private folders are made below TMPDIR.\n";
+static const char help[] =
+    "It takes no arguments but --help and --version. The worker hands it the list of commands that\n"
+    "MILLRACE_COMMANDS_FILE named; private folders are made below TMPDIR.\n";
 
 task_run *const task_runs[KIND_COUNT] = {[KIND_ID_command] = command_run};
 
@@ -31,12 +33,12 @@ static void enter_jail(void)
 
     if (setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0))
         serve_die(NAME, "jail", strerror(errno));
+    signal(SIGIO, SIG_IGN); /* the one signal that a program may still send us, as the owner of a pipe */
     tree_adopt();
 }
 
 int main(int argc, char **argv)
 {
-    const char      *path = getenv("MILLRACE_COMMANDS_FILE");
     struct commands *commands = NULL;
     struct server    x;
     struct fault     why;
@@ -44,8 +46,9 @@ int main(int argc, char **argv)
     serve_arguments(argc, argv, NAME, help);
     serve_greet(&x, NAME);
     enter_jail();
-    if (commands_read(path ? path : "", &commands, &why) || commands_check_programs(commands, &why))
+    if (commands_read_copy(x.list, "the list from the worker", &commands, &why))
         serve_die(NAME, "commands", why.detail);
+    close(x.list);
     x.commands = commands;
     folder_sweep();
     serve_jobs(&x, "");

@@ -101,13 +101,15 @@ static void send_frame(const struct server *x, const void *frame, size_t len)
 void serve_greet(struct server *x, const char *program)
 {
     struct fault why;
-    int          fds[FRAME_FDS];
+    int          fds[FRAME_FDS], fd_count;
 
     *x = (struct server){.program = program};
     if (jail_tie_to_parent(EXECUTOR_FD, &why))
         serve_die(program, "start", why.detail);
-    if (receive(x, &x->hello, sizeof(x->hello), fds) != 1 || x->hello.type != FRAME_HELLO || !x->hello.threads)
-        serve_die(program, "protocol", "expected hello with one descriptor");
+    fd_count = receive(x, &x->hello, sizeof(x->hello), fds);
+    if (fd_count < 1 || fd_count > HELLO_FDS_MAX || x->hello.type != FRAME_HELLO || !x->hello.threads)
+        serve_die(program, "protocol", "expected hello with one descriptor or two");
+    x->list = fd_count > 1 ? fds[1] : -1;
     x->map = mmap(NULL, frame_map_bytes(x->hello.inline_max), PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
     if (x->map == MAP_FAILED)
         serve_die(program, "mmap", strerror(errno));

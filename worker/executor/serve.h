@@ -22,6 +22,7 @@ struct server {
     struct frame_hello     hello;
     char                  *map; /* owned for good: frame.h has the layout */
     struct frame_shared   *shared;
+    int                    list;     /* owned: the list of commands, as it came with the hello; -1: none did */
     const struct commands *commands; /* for tasks of the kind command; NULL */
     struct crew           *crew; /* owned for good by a program that makes one after serve_greet; NULL: one thread */
 };

@@ -57,6 +57,7 @@ ties = function()
         for name in string.gmatch(call('HGET', 'job:' .. id, 'blobs') or '', '%S+') do
             local key = 'blob:' .. name
             if till then
+                call('ZREMRANGEBYSCORE', key, '-inf', (clock())) -- a blob in use may outlive many
                 call('ZADD', key, till, id)
             else
                 call('ZREM', key, id)

@@ -119,7 +119,7 @@ rare = function()
     end
 
     -- A failed job is pending again, with this packed message in the outbox, to be taken from `at` on;
-    -- of the failed attempt its number and its fence are left.
+    -- of the failed attempt its number and its fence are left. A person wants it to run: the deadline is forgotten.
     function t.run_again(id, kind, idem, is_tied, packed, now, at)
         local key = 'job:' .. id
         t.outbox_drop(id)
@@ -127,7 +127,8 @@ rare = function()
         t.input_drop(id)
         t.outbox_add(id, at)
         call('HSET', key, 'state', 'pending', 'errors', 0, 'losses', 0, 'queued', now, 'input', 0)
-        call('HDEL', key, 'finished', 'owner', 'lease', 'started', 'away', 'progress', 'code', 'detail', 'next')
+        call('HDEL', key, 'finished', 'owner', 'lease', 'started', 'away', 'progress', 'code', 'detail', 'next',
+             'deadline')
         call('PERSIST', key)
         if idem and call('GET', 'idem:' .. idem) == id then
             call('PERSIST', 'idem:' .. idem)

@@ -99,6 +99,7 @@ sets = function()
     -- It has begun: the set has not ended before it is over.
     function t.expect(set, id, now)
         call('HSET', 'job:' .. id, 'ties', 1, 'group', set)
+        call('ZREMRANGEBYSCORE', 'set-coming:' .. set, '-inf', now) -- those that came to nothing
         call('ZADD', 'set-coming:' .. set, now + COMING_MS, id)
         call('PEXPIRE', 'set-coming:' .. set, COMING_MS)
         keep(set, 2 * COMING_MS)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* curl.h - libcurl, loaded when the first gateway is to be reached.
+/* curl.h - libcurl, loaded when the first server is to be reached: a gateway with blobs, the
+ * cluster's API.
  *
  * It brings some thirty libraries and 4 MB along, which most processes of a
  * fleet never need: those that share a directory.
  */
-#ifndef MILLRACE_BLOB_CURL_H
-#define MILLRACE_BLOB_CURL_H
+#ifndef MILLRACE_CURL_H
+#define MILLRACE_CURL_H
 
 #include <curl/curl.h>
 
@@ -24,7 +25,7 @@ extern struct curl_api {
     void (*slist_free_all)(struct curl_slist *list);
 } curl;
 
-/* Loads and initialises it, once; for the rest of the process's life. ERR_CONFIG when it is not installed. */
-enum err curl_load(struct fault *why) MUST_CHECK;
+/* Loads and initialises it, once; from the loop's thread. ERR_CONFIG when it is not installed; what: who needs it. */
+enum err curl_load(const char *what, struct fault *why) MUST_CHECK;
 
 #endif

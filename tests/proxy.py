@@ -2,8 +2,8 @@
 """A TCP proxy that a test can make forget, freeze or cut what passes through it.
 
 It stands between one program and one server, on loopback. `black_hole` swallows
-what the client sends from now on, `freeze` lets nothing pass either way, `cut`
-resets every connection.
+what the client sends from now on, `freeze` lets nothing pass either way, `lag_s`
+holds up each piece for so long, `cut` resets every connection.
 """
 import selectors
 import socket
@@ -18,6 +18,7 @@ class Proxy:
         self.port = free_port()
         self.black_hole = False
         self.frozen = False
+        self.lag_s = 0
         self.refusing = False
         self._pairs = {}
         self._stopping = False
@@ -75,6 +76,8 @@ class Proxy:
         other, is_client = self._pairs[one]
         try:
             data = one.recv(65536)
+            if data and self.lag_s:
+                threading.Event().wait(self.lag_s)
             if data and not (is_client and self.black_hole):
                 other.sendall(data)
         except OSError:

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stands in for kubectl, docker, minikube, kind and curl in tests of the scripts: says what a cluster would, as far as the
+scripts ask, remembers what it was told to make, and writes down every call.
+
+STAND_IN_STATE is its folder: `calls` has a line for each call, `secrets/NAME/KEY` what was made; `cluster` says what kind of
+cluster it is, `version` its minor version, `keda` whether KEDA is there and `unreachable` that its nodes are not.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+
+STATE = pathlib.Path(os.environ["STAND_IN_STATE"])
+NODES = {"minikube": ("mill", ""), "kind": ("", "kind://docker/mill/mill-control-plane"), "other": ("", "cloud://1")}
+
+
+def said(name, otherwise=""):
+    file = STATE / name
+    return file.read_text() if file.exists() else otherwise
+
+
+def options(arguments):
+    return dict(one.lstrip("-").split("=", 1) for one in arguments if one.startswith("--") and "=" in one)
+
+
+def kubectl(arguments):
+    if arguments[:2] == ["-n", "millrace"] or arguments[:2] == ["-n", "keda"]:
+        namespace, arguments = arguments[1], arguments[2:]
+    else:
+        namespace = ""
+    line = " ".join(arguments)
+    if arguments[:2] == ["create", "secret"]:
+        return create_secret(arguments[3], options(arguments)["from-file"])
+    if arguments[:2] == ["get", "secret"]:
+        return print(f"secret/{arguments[2]}" if (STATE / "secrets" / arguments[2]).exists() else "")
+    if line.startswith("create --save-config -f") and line.endswith("namespace.yaml"):
+        return (STATE / "namespace").touch()
+    if arguments[:2] == ["get", "namespace"]:
+        return print("namespace/millrace" if (STATE / "namespace").exists() else "")
+    if line == "get deployment keda-operator":
+        return None if namespace == "keda" and (STATE / "keda").exists() else 1
+    if line.startswith("apply --server-side") and "keda" in line:
+        return (STATE / "keda").touch()
+    if line == "get --raw /version":
+        return print(json.dumps({"major": "1", "minor": said("version", "34")}))
+    if line == "get crd scaledobjects.keda.sh -o json":
+        return print('{"tolerance": {}}' if not (STATE / "old-keda").exists() else "{}")
+    if arguments[:2] == ["get", "nodes"]:
+        minikube, provider = NODES[said("cluster", "minikube")]
+        return print("192.0.2.9" if "InternalIP" in line else minikube if "minikube" in line else provider, end="")
+    if arguments[:2] == ["get", "service"]:
+        return print("30123", end="")
+    if arguments[:2] == ["apply", "-k"]:
+        return shutil.copy(pathlib.Path(arguments[2]) / "kustomization.yaml", STATE / "applied.yaml") and None
+    if arguments[0] == "port-forward":
+        return print("Forwarding from 127.0.0.1:45678 -> 8080", flush=True)
+    if line == "config current-context":
+        return print("test")
+    if line.startswith("config view --minify"):
+        return print(said("namespace-of-context"), end="")
+    if line.startswith("config set-context --current --namespace="):
+        return (STATE / "namespace-of-context").write_text(line.split("=")[1]) and None
+    known = re.match(r"wait --for=condition=(Available deployment|Ready scaledobject) --all|rollout status \S+", line)
+    return None if known else f"the scripts' kubectl {line} is not foreseen"
+
+
+def create_secret(name, folder):
+    if (STATE / "secrets" / name).exists():
+        return f"secret {name} already exists"
+    return shutil.copytree(folder, STATE / "secrets" / name) and None
+
+
+def docker(arguments):
+    if arguments[:2] == ["image", "inspect"]:
+        print("sha256:" + said("image", "0123456789abcdef") * 4)
+
+
+def curl(arguments):
+    url = arguments[-1] if arguments[-1].startswith("http") else next(one for one in arguments if one.startswith("http"))
+    if "192.0.2.9" in url and (STATE / "unreachable").exists():
+        return 7
+    if "-o" in arguments:
+        return pathlib.Path(arguments[arguments.index("-o") + 1]).write_text("ready") and None
+    return print('{"id":"019"}' if "matrix_multiplication" in url else said("product", '{"C":[[19,22],[43,50]]}'))
+
+
+if __name__ == "__main__":
+    program = sys.argv[1]
+    with open(STATE / "calls", "a", encoding="utf-8") as calls:
+        print(program, *sys.argv[2:], file=calls)
+    answer = {"kubectl": kubectl, "docker": docker, "curl": curl}.get(program, lambda _: None)
+    sys.exit(answer(sys.argv[2:]))

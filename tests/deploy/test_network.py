@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may speak to whom, by the network policies as Kubernetes understands them: what is needed, and nothing else."""
+import ipaddress
+from dataclasses import dataclass
+
+import pytest
+
+from manifests import each_rendering, selects
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a connection: a pod, by its labels and namespace, or an address."""
+    labels: tuple = ()
+    namespace: str = ""
+    address: str = "198.51.100.7"
+
+    @property
+    def is_ours(self):
+        return self.namespace == "millrace"
+
+
+def ours(name):
+    return End((("app.kubernetes.io/name", name),), "millrace", "10.0.0.9")
+
+
+API, WORKER, BROKER, STORE = (ours(f"millrace-{name}") for name in ("api", "worker", "rabbitmq", "redis"))
+KEDA, MONITORING, DNS, OTHER = (End((), name, "10.0.0.8") for name in ("keda", "monitoring", "kube-system", "default"))
+ANYBODY, CLUSTER_API, METADATA = End(), End(address="172.20.0.1"), End(address="169.254.169.254")
+
+ALLOWED = [
+    (ANYBODY, API, 8080), (OTHER, API, 8080),
+    (API, BROKER, 5672), (API, STORE, 6379), (WORKER, BROKER, 5672), (WORKER, STORE, 6379),
+    (KEDA, BROKER, 15672), (WORKER, CLUSTER_API, 443),
+    (MONITORING, API, 9090), (MONITORING, WORKER, 9090), (MONITORING, BROKER, 15692),
+    *((one, DNS, 53) for one in (API, WORKER, BROKER, STORE)),
+]
+DENIED = [
+    (ANYBODY, WORKER, 9090), (ANYBODY, BROKER, 5672), (ANYBODY, STORE, 6379), (ANYBODY, API, 9090),
+    (OTHER, BROKER, 15672), (OTHER, STORE, 6379), (KEDA, STORE, 6379), (KEDA, BROKER, 5672), (MONITORING, STORE, 6379),
+    (WORKER, API, 8080), (WORKER, BROKER, 15672), (WORKER, WORKER, 9090), (API, WORKER, 9090), (STORE, BROKER, 5672),
+    (BROKER, STORE, 6379), (WORKER, ANYBODY, 443), (WORKER, METADATA, 80), (API, ANYBODY, 443), (API, CLUSTER_API, 443),
+    (STORE, ANYBODY, 443), (WORKER, CLUSTER_API, 22),
+]
+
+
+def allows(cluster, source, target, port):
+    """Both ends have a say, each where a policy selects it."""
+    return (not source.is_ours or says(cluster, source, "Egress", target, port)) and \
+        (not target.is_ours or says(cluster, target, "Ingress", source, port))
+
+
+def says(cluster, end, direction, other, port):
+    selecting = [one["spec"] for one in cluster.all("NetworkPolicy")
+                 if direction in one["spec"]["policyTypes"] and selects(one["spec"]["podSelector"], dict(end.labels))]
+    assert selecting, "nobody says anything about it: then everything would be allowed"
+    field, side = ("egress", "to") if direction == "Egress" else ("ingress", "from")
+    return any(has_port(rule, port) and (side not in rule or any(is_meant(peer, other) for peer in rule[side]))
+               for spec in selecting for rule in spec.get(field, ()))
+
+
+def has_port(rule, port):
+    return any(one["port"] <= port <= one.get("endPort", one["port"]) for one in rule["ports"])
+
+
+def is_meant(peer, end):
+    if "ipBlock" in peer:
+        network = ipaddress.ip_network(peer["ipBlock"]["cidr"])
+        return not end.namespace and ipaddress.ip_address(end.address) in network
+    if "namespaceSelector" in peer:
+        in_space = selects(peer["namespaceSelector"], {"kubernetes.io/metadata.name": end.namespace})
+    else:
+        in_space = end.is_ours
+    return bool(end.namespace) and in_space and selects(peer.get("podSelector", {}), dict(end.labels))
+
+
+@each_rendering("local", "eks")
+@pytest.mark.parametrize("source, target, port", ALLOWED)
+def test_what_is_needed_is_allowed(cluster, source, target, port):
+    assert allows(cluster, source, target, port)
+
+
+@each_rendering("local", "eks")
+@pytest.mark.parametrize("source, target, port", DENIED)
+def test_the_rest_is_not(cluster, source, target, port):
+    assert not allows(cluster, source, target, port)
+
+
+@each_rendering("eks")
+def test_members_of_a_cluster_of_brokers_find_each_other(cluster):
+    for port in (4369, 25672, 35672):
+        assert allows(cluster, BROKER, BROKER, port)
+    assert allows(cluster, BROKER, CLUSTER_API, 443)  # where they look for each other
