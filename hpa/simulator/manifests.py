@@ -201,9 +201,9 @@ def _flags(said):
 def _broker(documents):
     """The two intervals, wherever a text of configuration names them."""
     text = yaml.safe_dump_all(documents, width=1 << 20)
-    statistics = re.findall(r"collect_statistics_interval\s*=\s*([0-9]+)", text)
+    sample = re.findall(r"sample_retention_policies\.basic\.minute\s*=\s*([0-9]+)", text)
     tick = re.findall(r"quorum_tick_interval,\s*([0-9]+)", text)
-    return Broker(**_given(statistics_interval=int(statistics[0]) / 1000 if statistics else None,
+    return Broker(**_given(sample_interval=float(sample[0]) if sample else None,
                            queue_interval=int(tick[0]) / 1000 if tick else None))
 
 

@@ -131,8 +131,8 @@ class Flags:
 @dataclass(frozen=True)
 class Broker:
     """How often the numbers of a queue move on: from the queue to its node, and from there to the API."""
-    queue_interval: float = 5
-    statistics_interval: float = 5
+    queue_interval: float = 5   # quorum_tick_interval
+    sample_interval: float = 5  # management.sample_retention_policies.basic, the smallest
 
 
 @dataclass(frozen=True)
