@@ -31,6 +31,7 @@ class Autoscaler:
         self._clock, self._diary, self._flags, self._world = clock, diary, flags, world
         self._cloud, self._scheduler, self._evict = cloud, scheduler, evict
         self._added_at = self._removed_at = float("-inf")
+        self._full = {}        # workload -> its pods that no node may be ordered for, as it was said last
         self._unneeded = {}    # node -> since when
         self._recheck = {}     # node -> not looked at before this time
         self._leaving = set()  # being emptied or ended
@@ -64,7 +65,7 @@ class Autoscaler:
             if any(room.take(pod.workload) for room in rooms):
                 continue
             group = self._cheapest(pod.workload)
-            if group and sum(room.group is group for room in rooms) < self._left(group, len(rooms)):
+            if group and self._may_grow(group, rooms):
                 rooms.append(Room(group))
                 rooms[-1].take(pod.workload)
             else:
@@ -74,8 +75,10 @@ class Autoscaler:
             self._diary.note("autoscaler", "{} pods have no room: {} more nodes of {}", len(pods), count, group.name)
             self._cloud.order(group, count)
         for workload, count in full.items():
-            self._diary.note("autoscaler", "{} pods of {} fit no group of nodes that may still grow", count,
-                             workload.name)
+            if self._full.get(workload) != count:
+                self._diary.note("autoscaler", "{} pods of {} fit no group of nodes that may still grow", count,
+                                 workload.name)
+        self._full = full
         return bool(rooms)
 
     def _cheapest(self, workload):
@@ -83,10 +86,10 @@ class Autoscaler:
                    if Room(group).take(workload)]
         return min(choices)[2] if choices else None
 
-    def _left(self, group, asked):
-        """How many nodes the group may still get; asked: those of all groups that this loop wants already."""
-        total = self._flags.nodes_max - len(self._cloud.nodes)
-        return min(group.max - self._cloud.count(group), total - asked + 1)
+    def _may_grow(self, group, rooms):
+        """By one node, on top of those that this loop wants already."""
+        return (self._cloud.count(group) + sum(room.group is group for room in rooms) < group.max
+                and len(self._cloud.nodes) + len(rooms) < self._flags.nodes_max)
 
     # ---- fewer nodes -------------------------------------------------------
 

@@ -37,6 +37,8 @@ def parser():
     found.add_argument("--seed", type=int, default=1, help="another one: other arrivals, lengths and coincidences")
     found.add_argument("--set", action="append", default=[], metavar="NAME=VALUE[,VALUE..]", dest="changes",
                        help="a trial; several values, or several of these: every combination")
+    found.add_argument("--case", action="append", default=[], metavar="'NAME=VALUE NAME=VALUE ..'", dest="cases",
+                       help="changes that belong together: a line for each of these")
     found.add_argument("--explain", nargs="?", const="0-", metavar="FROM-TO", help="the decisions, step by step (seconds)")
     found.add_argument("--svg", metavar="FILE", help="the curves of the last run")
     found.add_argument("--settings", action="store_true", help="print what the manifests came to, and end")
@@ -52,15 +54,19 @@ def overlay_folder(name):
     return folder
 
 
-def combinations(changes):
-    """["a=1,2", "b=3"] -> [{"a": "1", "b": "3"}, {"a": "2", "b": "3"}]"""
-    axes = []
-    for change in changes:
-        name, equals, values = change.partition("=")
-        if not equals:
-            raise SettingsError(f"--set takes NAME=VALUE, not '{change}'")
-        axes.append([(name, value) for value in values.split(",")])
-    return [dict(pairs) for pairs in itertools.product(*axes)]
+def pair(option, text):
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"{option} takes NAME=VALUE, not '{text}'")
+    return name, value
+
+
+def trials(args):
+    """The changes of each line: every combination of the values of --set, in every case of --case."""
+    axes = [[(name, value) for value in values.split(",")]
+            for name, values in (pair("--set", change) for change in args.changes)]
+    cases = [dict(pair("--case", word) for word in case.split()) for case in args.cases] or [{}]
+    return [{**case, **dict(pairs)} for case in cases for pairs in itertools.product(*axes)]
 
 
 def make_trace(name, settings, args):
@@ -100,7 +106,7 @@ def runs(settings, args):
     """Every trace under every combination of changes; the table at the end, decisions before it."""
     lines = [report.header()]
     for name in args.trace or ["burst"]:
-        for changes in combinations(args.changes):
+        for changes in trials(args):
             run = simulate(name, with_changes(settings, changes), args, args.explain is not None)
             if args.explain is not None:
                 explain(run, args.explain)
@@ -115,7 +121,7 @@ def runs(settings, args):
 def targets(settings, args):
     lines, is_reached = [report.header()], True
     for target in report.TARGETS:
-        for changes in combinations(args.changes):
+        for changes in trials(args):
             run = simulate(target.trace, with_changes(settings, changes), args)
             is_reached &= not any(target.misses(run))
             lines.append(report.line(target.trace, run, report.verdict(target, run)))
@@ -129,8 +135,7 @@ def main():
     try:
         settings = manifests.settings_of(manifests.render(overlay_folder(args.overlay)), args.nodes)
         if args.settings:
-            changes = combinations(args.changes)[0]
-            show_settings(with_changes(settings, changes), args.kind.split(",")[0])
+            show_settings(with_changes(settings, trials(args)[0]), args.kind.split(",")[0])
         elif args.targets:
             return targets(settings, args)
         else:

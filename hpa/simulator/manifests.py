@@ -217,11 +217,11 @@ def settings_of(documents, nodes=ROOT / "hpa" / "nodes.yaml"):
     for document in documents:
         if document.get("kind") != "ScaledObject":
             continue
+        kind = document["metadata"]["labels"]["app.kubernetes.io/component"]
+        scales[kind] = scale_of(document)
         target = document["spec"]["scaleTargetRef"]["name"]
         if target not in deployments:
             raise SettingsError(f"ScaledObject {document['metadata']['name']}: there is no Deployment {target}")
-        kind = document["metadata"]["labels"]["app.kubernetes.io/component"]
-        scales[kind] = scale_of(document)
         workloads[kind] = workload_of(deployments[target], kind, maps)
     if not scales:
         raise SettingsError("there is no ScaledObject among the manifests")
