@@ -19,6 +19,7 @@
 #include "common/job.h"
 
 #define PIECE_SLACK (64u << 10) /* what arrives at one time may begin below AHEAD_MOST and end above it */
+#define SLICE (256u << 10)      /* the pool looks that often whether the log is long enough */
 
 /* A blob as the intake knows it. */
 struct ahead_blob {
@@ -55,6 +56,7 @@ struct ahead {
     /* The pool's during a step. */
     uv_work_t    work;
     struct buf   reading;
+    size_t       read; /* of it */
     struct buf   log;
     struct fault step;
 };
@@ -150,11 +152,18 @@ static enum err replay(const struct buf *log, struct fault *why)
 
 /* ---- steps ------------------------------------------------------------------------ */
 
+/* Text of short numbers has a quarter of their bytes: a step ends when its log is as long as a piece may be. */
 static void on_pool(uv_work_t *work)
 {
     struct ahead *a = work->data;
 
-    a->step.err = a->intake->feed(a->intake_ctx, NULL, false, a->reading.data, a->reading.len, &a->step);
+    a->step.err = ERR_OK;
+    while (!a->step.err && a->read < a->reading.len && a->log.len < AHEAD_MOST) {
+        size_t left = a->reading.len - a->read, len = left < SLICE ? left : SLICE;
+
+        a->step.err = a->intake->feed(a->intake_ctx, NULL, false, a->reading.data + a->read, len, &a->step);
+        a->read += len;
+    }
 }
 
 static void after_step(uv_work_t *work, int status);
@@ -167,12 +176,21 @@ static void swap(struct buf *a, struct buf *b)
     *b = was;
 }
 
+/* Whether there is enough to read; what the last step has left is. */
+static bool is_worth_a_step(const struct ahead *a)
+{
+    return a->read < a->reading.len || a->arriving.len >= AHEAD_LEAST;
+}
+
 static void step_start(struct ahead *a)
 {
     int rc;
 
-    swap(&a->arriving, &a->reading);
-    a->arriving.len = 0;
+    if (a->read == a->reading.len) {
+        swap(&a->arriving, &a->reading);
+        a->arriving.len = 0;
+        a->read = 0;
+    }
     a->is_reading = true;
     a->work.data = a;
     rc = uv_queue_work(a->gw->loop, &a->work, on_pool, after_step);
@@ -211,13 +229,14 @@ static void after_step(uv_work_t *work, int status)
     }
     swap(&a->log, &a->done);
     a->log.len = 0;
-    if (!found.err && !a->failed.err && a->arriving.len >= AHEAD_LEAST)
+    if (!found.err && !a->failed.err && is_worth_a_step(a))
         step_start(a);
     if (!a->failed.err)
         a->failed.err = replay(&a->done, &a->failed);
     if (!a->failed.err)
         a->failed = found;
-    a->on_read(a->ctx);
+    if (!ahead_is_full(a)) /* else there is another step, and no room before it ends */
+        a->on_read(a->ctx);
 }
 
 /* ---- the way of a body --------------------------------------------------------------- */
@@ -265,7 +284,7 @@ enum err ahead_feed(struct ahead *a, const char *part, bool is_first, const char
     if (!a->is_on_pool)
         return a->intake->feed(a->intake_ctx, part, is_first, bytes, len, why);
     buf_append(&a->arriving, bytes, len);
-    if (!a->is_reading && a->arriving.len >= AHEAD_LEAST)
+    if (!a->is_reading && is_worth_a_step(a))
         step_start(a);
     return ERR_OK;
 }
@@ -279,7 +298,7 @@ enum err ahead_end(struct ahead *a, struct args *args, struct taken *out, struct
     void    *intake_ctx = a->intake_ctx;
     enum err e = tell(a, why);
 
-    assert(!a->is_reading);
+    assert(!a->is_reading && (e || a->read == a->reading.len));
     if (!e && a->arriving.len)
         e = a->intake->feed(intake_ctx, NULL, false, a->arriving.data, a->arriving.len, why);
     free_pieces(a);

@@ -6,7 +6,7 @@
  * most bodies have no more. What follows gathers; where there is AHEAD_LEAST of
  * it the pool reads that, in order, one piece at a time, while the next one
  * gathers. A piece has AHEAD_MOST bytes or little more; two of them are held,
- * and the numbers of two, however long the body is.
+ * and as many bytes of numbers, however long the body is.
  *
  *   1. ahead_new   2. ahead_feed, as the body comes   3. ahead_end   4. ahead_free
  *
@@ -25,7 +25,7 @@
 
 struct ahead;
 
-/* on_read: the pool has read a piece; not called behind ahead_free. intake is static, spill borrowed until
+/* on_read: a held request may go on; not called behind ahead_free. intake is static, spill borrowed until
  * ahead_free. */
 struct ahead *ahead_new(struct gateway *gw, const struct intake *intake, struct spill *spill,
                         void (*on_read)(void *ctx), void *ctx);

@@ -111,6 +111,7 @@ static char *take_line(struct form *f)
 static enum err read_behind_boundary(struct form *f, bool *goes_on, struct fault *why)
 {
     const char *start = f->pending.data + f->taken;
+    size_t      before = f->taken;
     const char *line;
 
     if (f->pending.len - f->taken < 2)
@@ -122,7 +123,8 @@ static enum err read_behind_boundary(struct form *f, bool *goes_on, struct fault
     }
     line = take_line(f);
     *goes_on = line;
-    if (line ? line[strspn(line, " \t")] != 0 : f->pending.len - f->taken > HEADERS_MAX)
+    if ((line && strspn(line, " \t") != f->taken - before - 2) ||
+        (line ? f->taken : f->pending.len) - before > HEADERS_MAX)
         return fault_set(why, ERR_BODY, "something follows the boundary of the multipart form on its line");
     if (line) {
         f->state = IN_HEADERS;
@@ -164,6 +166,8 @@ static enum err read_headers(struct form *f, bool *goes_on, struct fault *why)
     *goes_on = line;
     if (!line)
         return ERR_OK;
+    if (strlen(line) != f->taken - before - 2)
+        return fault_set(why, ERR_BODY, "the headers of a part of the multipart form hold a NUL");
     if (!strncasecmp(line, disposition, sizeof disposition - 1))
         return read_disposition(f, line + sizeof disposition - 1, why);
     if (*line)

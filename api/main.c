@@ -7,10 +7,12 @@
  * answered with what there is, then everything closes. A second signal ends at once.
  */
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "api/auth.h"
@@ -23,7 +25,10 @@
 #include "common/log.h"
 #include "kinds/command/list.h"
 
-#define STOP_MAX_MS 10000 /* for submits and long answers under way; beyond it they are cut */
+#define STOP_MAX_MS 10000       /* for submits and long answers under way; beyond it they are cut */
+#define LARGE_BYTES (512 << 10) /* pieces of bodies have more; buffers of blobs, which come and go all the time, less  \
+                                 */
+#define SPARE_BYTES (8 << 20)   /* kept at the end of a heap for what comes next */
 
 struct ending {
     struct gateway *gw;
@@ -172,8 +177,12 @@ static struct limits limits_of(const struct settings *s)
 /* A mistake in the list is found now, not by a client. Whether the programs are there is the workers' matter. */
 static enum err read_commands(struct gateway *gw, struct fault *why)
 {
-    enum err e = *gw->settings.commands_file ? commands_read(gw->settings.commands_file, &gw->commands, why) : ERR_OK;
+    enum err e = ERR_OK;
 
+    if (*gw->settings.commands_file) {
+        prctl(PR_SET_DUMPABLE, 0); /* programs that a worker of this host runs as our user may not read our passwords */
+        e = commands_read(gw->settings.commands_file, &gw->commands, why);
+    }
     gw->limits.commands = gw->commands;
     return e;
 }
@@ -317,6 +326,15 @@ static int ask_health(void)
     return 2;
 }
 
+/* What is large goes back to the system as soon as it is freed. Left alone, the C library takes the first large piece
+ * that is freed for a sign that such come and go, and from then on cuts them out of the heaps of each thread: a gateway
+ * that was once busy with large documents would stay hundreds of MB large. */
+static void give_memory_back(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    mallopt(M_TRIM_THRESHOLD, SPARE_BYTES);
+}
+
 int main(int argc, char **argv)
 {
     static const char        purpose[] = "the HTTP gateway of Millrace: accepts jobs, answers for them";
@@ -333,6 +351,7 @@ int main(int argc, char **argv)
     if (found)
         return ask_health();
     signal(SIGPIPE, SIG_IGN);
+    give_memory_back();
     log_open("millrace-api", LOG_INFO);
     gw.loop = uv_default_loop();
     status = gateway_start(&gw, &why);

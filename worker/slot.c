@@ -159,9 +159,9 @@ static enum step enter_await(struct slot *s)
 
     if (!s->is_ackable)
         return STEP_FREE; /* the broker delivers it to somebody anyway */
-    if (s->worker->phase != PHASE_SERVING || child_is_held_back(c, mono_ms()))
+    if (s->worker->phase != PHASE_SERVING)
         return STEP_RETURN;
-    if (!child_start(c, mono_ms())) {
+    if (child_is_held_back(c, mono_ms()) || !child_start(c, mono_ms())) {
         consumers_suspend(s, c); /* before the message goes back, or it would come here again */
         return STEP_RETURN;
     }

@@ -11,7 +11,7 @@
  *   attempt.c    from claim to settle            beat.c     numbers and the ready file
  *   successor.c  copies that replace messages    order.c    what a message asks for
  *   programs.c   where the executors are         goods.c    the blobs of an attempt
- *   watch.c      probes, metrics, the pod's cost
+ *   watch.c      probes, metrics, the pod's cost parts.c    what there is at the start
  */
 #ifndef MILLRACE_WORKER_H
 #define MILLRACE_WORKER_H
@@ -169,6 +169,18 @@ bool worker_see_kernel(struct worker *w, const char *name);
 
 /* A slot became free or a rescue ended: maybe that was the last thing to wait for. */
 void worker_check_end(struct worker *w);
+
+/* ---- parts.c: in this order; each says why it cannot be, and leaves what there is to parts_free ---- */
+enum err parts_choose_kinds(struct worker *w, struct fault *why) MUST_CHECK;
+/* A mistake in the list of commands is found now, not by a job. */
+enum err parts_read_commands(struct worker *w, struct fault *why) MUST_CHECK;
+void     parts_name_worker(struct worker *w);
+enum err parts_open_slots(struct worker *w, struct fault *why) MUST_CHECK;
+enum err parts_open_blobs(struct worker *w, struct fault *why) MUST_CHECK;
+enum err parts_connect_store(struct worker *w, const struct store_events *events, struct fault *why) MUST_CHECK;
+enum err parts_connect_broker(struct worker *w, const struct broker_events *events, struct fault *why) MUST_CHECK;
+void     parts_close_slots(struct worker *w); /* ends the executors */
+void     parts_free(struct worker *w);        /* behind the loop's last round */
 
 /* ---- slot.c ---- */
 /* Enters a step and those it leads to. For attempt.c. */

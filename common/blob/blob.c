@@ -68,7 +68,7 @@ static void on_tick(uv_timer_t *timer)
 
     if (t->store->writers)
         writers_tend(t->store, ++t->ticks % TOUCH_TICKS == 0);
-    else
+    if (!pool_tick(t->store) && !t->store->writers)
         uv_timer_stop(timer);
 }
 
@@ -99,6 +99,7 @@ enum err blob_store_open(uv_loop_t *loop, const struct blob_config *config, stru
     b->loop = loop;
     b->dir.fd = -1;
     b->quota_bytes = config->quota_bytes;
+    b->patience_ms = config->patience_ms;
     atomic_init(&b->is_closing, false);
     e = dir_open(config->dir, &b->dir, why);
     if (e)
@@ -169,7 +170,8 @@ struct fetch {
     int64_t              room;
     struct fetch_waiter *waiters;
     size_t               waiter_count;
-    bool                 is_new; /* it was not in the cache */
+    bool                 is_new;  /* it was not in the cache */
+    bool                 is_away; /* the gateway is: it is worth another try */
     int                  fd;
     struct blob_info     info;
     struct fault         why;
@@ -181,11 +183,14 @@ static void fetch_run(struct pool_job *job)
     struct fetch      *f = (struct fetch *)job;
     struct blob_store *b = job->store;
 
+    f->is_away = false;
     f->e = dir_find(&b->dir, f->name, &f->fd, &f->info, &f->why);
-    if (!b->remote || (f->e && f->e != ERR_NO_BLOB))
+    if (!b->remote)
         return;
-    if (f->e) {
-        f->e = remote_get(b->remote, &b->dir, f->name, f->room, &b->is_closing, &f->why);
+    if (f->e && f->e != ERR_NO_BLOB && dir_remove(&b->dir, f->name, &(int64_t){0}, NULL) == ERR_OK)
+        f->e = ERR_NO_BLOB; /* a copy that is damaged */
+    if (f->e == ERR_NO_BLOB) {
+        f->e = remote_get(b->remote, &b->dir, f->name, f->room, &b->is_closing, &f->is_away, &f->why);
         f->is_new = !f->e;
         if (!f->e)
             f->e = dir_find(&b->dir, f->name, &f->fd, &f->info, &f->why);
@@ -208,6 +213,8 @@ static void fetch_end(struct pool_job *job, bool is_closing, bool has_begun)
     struct fetch      *f = (struct fetch *)job;
     struct blob_store *b = job->store;
 
+    if (!is_closing && f->is_away && pool_repeat(job, &f->why))
+        return;
     forget_fetch(b, f);
     if (has_begun && f->is_new)
         usage_add(b, f->info.size);
@@ -354,6 +361,8 @@ static void sweep_run(struct pool_job *job)
 {
     struct listing *l = (struct listing *)job;
 
+    if (job->store->remote)
+        cache_leave_room(&job->store->dir, &job->store->is_closing);
     l->e = dir_walk(&job->store->dir, &l->walk, &job->store->is_closing);
 }
 

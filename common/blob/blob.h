@@ -16,6 +16,9 @@
  * runs on the loop's thread pool and answers by a callback, never from inside
  * the call. Appended bytes are written behind the caller's back: what goes wrong
  * is told by a later append, or by the seal.
+ *
+ * A cache never fails for its own fill: where a copy or a result finds no room,
+ * the copies go that were lent out longest ago.
  */
 #ifndef MILLRACE_BLOB_H
 #define MILLRACE_BLOB_H
@@ -37,6 +40,7 @@ struct blob_config {
     const char *url;         /* NULL or "": dir is shared. Else http://host:port of a gateway, dir a cache */
     const char *key;         /* bearer key for url, "" without */
     int64_t     quota_bytes; /* of all blobs in dir; 0: as much as the disk holds */
+    int64_t     patience_ms; /* behind a url: fetches and seals are repeated for so long while the gateway is away */
 };
 
 struct blob_info {
@@ -123,7 +127,7 @@ struct blob_usage blob_usage(const struct blob_store *b);
 /* Walks through the directory on the pool: names up to `limit` sealed blobs that are older than age_ms, and
  * removes temporary files that nobody has written to for an hour. Also measures for the quota. The next call goes
  * on behind where this one reached its limit. Behind a url nothing is named: what the cache has not lent out for
- * age_ms is removed from it. */
+ * age_ms is removed from it, and more where the disk has little room left. */
 void blob_sweep(struct blob_store *b, int64_t age_ms, size_t limit, blob_names_fn *done, void *ctx);
 
 #endif

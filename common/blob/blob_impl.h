@@ -3,7 +3,7 @@
  *
  *   blob.c    names, opening and closing, reading: the face that picks a backend
  *   writer.c  one blob while it is written: buffer, quota, seal
- *   pool.c    work on the loop's thread pool that a closing store can wait for
+ *   pool.c    work on the loop's thread pool that a closing store can wait for, and that can be repeated
  *   dir.c     sealed blobs of a directory        draft.c  files on their way there
  *   sum.c     what NAME.sum says                 sweep.c  walking through all of it
  *   remote.c  a gateway's /blobs, by libcurl        curl.c   which it loads
@@ -90,6 +90,14 @@ struct walk {
 /* Goes through all of the directory once; also removes what crashes have left. ERR_IO: not all could be read. */
 enum err dir_walk(const struct dir *d, struct walk *w, const atomic_bool *is_closing) MUST_CHECK;
 
+/* For a cache whose disk has no room: each call removes the copies that nobody was lent for half as long as at the call
+ * before, in the end all. idle_ms: CACHE_IDLE_MS before the first. False: nothing is left to give up. */
+#define CACHE_IDLE_MS (INT64_C(3600) * 1000)
+bool cache_give_up(const struct dir *d, int64_t *idle_ms, const atomic_bool *is_closing);
+
+/* The same, until the disk has room for others than the cache. */
+void cache_leave_room(const struct dir *d, const atomic_bool *is_closing);
+
 /* ---- any thread: files on their way ------------------------------------------- */
 
 struct draft {
@@ -136,16 +144,18 @@ struct remote; /* never changes once it is open */
 enum err remote_open(const char *url, const char *key, struct remote **out, struct fault *why) MUST_CHECK;
 void     remote_close(struct remote *r); /* accepts NULL */
 
-/* All of these end early, with ERR_IO, once is_closing is set.
- * Gets a blob into the directory, where it is a copy then. room: bytes that it may have, -1: any number.
- * ERR_NO_BLOB, ERR_DISK_FULL, ERR_IO. */
+/* All of these end early, with ERR_IO, once is_closing is set. is_away: told with ERR_IO when it is for the gateway or
+ * the way to it, so that it may go well later: no connection, one that broke, an answer that blames itself or the key.
+ *
+ * Gets a blob into the directory, where it is a copy then. room: bytes that it may have, -1: any number; where the disk
+ * has less, other copies go. ERR_NO_BLOB, ERR_DISK_FULL, ERR_IO. */
 enum err remote_get(struct remote *r, const struct dir *d, const char *name, int64_t room,
-                    const atomic_bool *is_closing, struct fault *why) MUST_CHECK;
+                    const atomic_bool *is_closing, bool *is_away, struct fault *why) MUST_CHECK;
 
 /* Sends the first s->size bytes of fd. s->xxh3 is checked against what was read where head is 0, and becomes what
- * the gateway calls the blob. ERR_WRONG_STATE, ERR_DIGEST, ERR_DISK_FULL, ERR_IO. */
+ * the gateway calls the blob. May be repeated. ERR_WRONG_STATE, ERR_DIGEST, ERR_DISK_FULL, ERR_IO. */
 enum err remote_put(struct remote *r, const char *name, int fd, struct sum *s, const atomic_bool *is_closing,
-                    struct fault *why) MUST_CHECK;
+                    bool *is_away, struct fault *why) MUST_CHECK;
 
 enum err remote_list(struct remote *r, const char *prefix, struct names *out, const atomic_bool *is_closing,
                      struct fault *why) MUST_CHECK;
@@ -153,13 +163,15 @@ void     remote_delete(struct remote *r, const char *name, const atomic_bool *is
 
 /* ---- the loop's thread ------------------------------------------------------------- */
 
-/* Work on the pool, first member of what it works on. Freed, with all of it, behind its end. */
+/* Work on the pool, first member of what it works on. Freed, with all of it, behind its last end. */
 struct pool_job {
     uv_work_t          work;
     struct blob_store *store; /* NULL once that has closed */
     struct pool_job   *next, *prev;
-    struct pool_job   *later; /* of those that wait for a place */
+    struct pool_job   *later; /* of those that wait for a place, or for their time */
     bool               is_long, is_waiting;
+    int64_t            failing_ms; /* mono, since when it is repeated; 0: it is not */
+    int64_t            due_ms;     /* mono: not before; 0: as soon as there is a place */
     uv_sem_t           has_run;
     void (*run)(struct pool_job *job); /* on the pool */
     /* On the loop: answers, and frees what hangs on it. is_closing: the answer is ERR_IO; has_begun: run ran. */
@@ -174,6 +186,13 @@ void pool_start(struct blob_store *b, struct pool_job *job, void (*run)(struct p
 void pool_start_long(struct blob_store *b, struct pool_job *job, void (*run)(struct pool_job *job),
                      void (*end)(struct pool_job *job, bool is_closing, bool has_begun));
 
+/* From inside the end of a long job whose store is not closing, in place of an answer: it runs once more, a little
+ * later, and ends once more. False: the store's patience is used up, it is to answer. why: for the log. */
+bool pool_repeat(struct pool_job *job, const struct fault *why);
+
+/* Begins what is due. Whether some are still to come. */
+bool pool_tick(struct blob_store *b);
+
 /* Takes what f has. Its name goes at once, the file itself by the pool: that takes as long as the file is large. */
 void discard(struct blob_store *b, struct draft *f);
 
@@ -186,7 +205,7 @@ enum err closing_fault(struct fault *why);
 /* A fetch on its way, with all who wait for it. */
 struct fetch;
 
-struct tender; /* looks after what is being written */
+struct tender; /* looks after what is being written, and what is to be repeated */
 
 struct blob_store {
     uv_loop_t          *loop;       /* borrowed */
@@ -194,12 +213,12 @@ struct blob_store {
     struct remote      *remote;     /* never changes; NULL: the directory is shared */
     atomic_bool         is_closing; /* set by the loop, read by the pool */
     struct pool_job    *jobs;
-    struct pool_job    *waiting, *waiting_last; /* long ones, the oldest in front */
+    struct pool_job    *waiting, *waiting_last; /* long ones, who came first in front */
     int                 long_count;             /* that have a thread, or will have the next one */
     struct blob_writer *writers;
     struct fetch       *fetches;
     struct tender      *tender;
-    int64_t             quota_bytes;
+    int64_t             quota_bytes, patience_ms;
     struct blob_usage   usage;
     int64_t             writing_bytes; /* taken by writers */
     struct blob_usage   sealed_here;   /* since the store was opened: what a walk under way may have missed */
@@ -215,7 +234,7 @@ int64_t quota_room(const struct blob_store *b);
 /* A blob of this size has come into the directory. */
 void usage_add(struct blob_store *b, int64_t size);
 
-/* There is a writer: it is looked after from now on. */
+/* There is a writer, or a job with a time of its own: they are looked after from now on. */
 void tender_wake(struct blob_store *b);
 
 /* Has what others write through descriptors handed to the disk, and with is_due keeps all that is being written

@@ -7,13 +7,17 @@
  *
  * Long jobs wait here for one of a few places, first come, first served: four
  * seals or transfers of gigabytes would keep the pool to themselves for
- * minutes, and nobody could even connect anew, for names are looked up there. */
+ * minutes, and nobody could even connect anew, for names are looked up there.
+ * What is to be repeated waits among them for its time, without a place. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "common/blob/blob_impl.h"
+#include "common/clock.h"
+#include "common/log.h"
 
 #define LONG_MAX_RUNNING 2 /* of the pool's 4 threads */
+#define REPEAT_MS 1000
 
 enum err closing_fault(struct fault *why) { return fault_set(why, ERR_IO, "the blob store is closing"); }
 
@@ -63,16 +67,80 @@ static void begin(struct pool_job *job)
     (void)rc;
 }
 
+static void wait_in_line(struct blob_store *b, struct pool_job *job)
+{
+    job->is_waiting = true;
+    job->later = NULL;
+    if (b->waiting)
+        b->waiting_last->later = job;
+    else
+        b->waiting = job;
+    b->waiting_last = job;
+}
+
+static struct pool_job *find_due(const struct blob_store *b, int64_t now_ms)
+{
+    struct pool_job *job = b->waiting;
+
+    while (job && job->due_ms > now_ms)
+        job = job->later;
+    return job;
+}
+
 static void begin_waiting(struct blob_store *b)
 {
+    int64_t          now_ms = mono_ms();
     struct pool_job *job;
 
-    while ((job = b->waiting) && b->long_count < LONG_MAX_RUNNING) {
-        b->waiting = job->later;
+    while (b->long_count < LONG_MAX_RUNNING && (job = find_due(b, now_ms))) {
+        stop_waiting(job);
         job->is_waiting = false;
+        job->due_ms = 0;
         b->long_count++;
         begin(job);
     }
+}
+
+bool pool_tick(struct blob_store *b)
+{
+    begin_waiting(b);
+    for (const struct pool_job *job = b->waiting; job; job = job->later)
+        if (job->due_ms)
+            return true;
+    return false;
+}
+
+static void link_job(struct blob_store *b, struct pool_job *job)
+{
+    job->prev = NULL;
+    job->next = b->jobs;
+    if (job->next)
+        job->next->prev = job;
+    b->jobs = job;
+}
+
+bool pool_repeat(struct pool_job *job, const struct fault *why)
+{
+    struct blob_store *b = job->store;
+    int64_t            now_ms = mono_ms();
+
+    if (!job->failing_ms && b->patience_ms > 0)
+        log_event(LOG_WARN, "blobs-away", "repeated_for_ms=%lld reason=\"%s\"", (long long)b->patience_ms, why->detail);
+    if (!job->failing_ms)
+        job->failing_ms = now_ms;
+    if (now_ms - job->failing_ms >= b->patience_ms)
+        return false;
+    job->due_ms = now_ms + REPEAT_MS;
+    return true;
+}
+
+/* It has run, and waits for the time of the next one. */
+static void rest(struct blob_store *b, struct pool_job *job)
+{
+    uv_sem_wait(&job->has_run); /* posted long ago */
+    link_job(b, job);
+    wait_in_line(b, job);
+    tender_wake(b);
 }
 
 static void after_pool(uv_work_t *work, int status)
@@ -88,6 +156,10 @@ static void after_pool(uv_work_t *work, int status)
             begin_waiting(b);
         }
         job->end(job, false, true);
+        if (job->due_ms) {
+            rest(b, job);
+            return;
+        }
     }
     job_free(job);
 }
@@ -101,11 +173,7 @@ static void prepare(struct blob_store *b, struct pool_job *job, void (*run)(stru
     job->store = b;
     job->run = run;
     job->end = end;
-    job->prev = NULL;
-    job->next = b->jobs;
-    if (job->next)
-        job->next->prev = job;
-    b->jobs = job;
+    link_job(b, job);
     rc = uv_sem_init(&job->has_run, 0);
     assert(!rc);
     (void)rc;
@@ -122,13 +190,8 @@ void pool_start_long(struct blob_store *b, struct pool_job *job, void (*run)(str
                      void (*end)(struct pool_job *job, bool is_closing, bool has_begun))
 {
     prepare(b, job, run, end);
-    job->is_long = job->is_waiting = true;
-    job->later = NULL;
-    if (b->waiting)
-        b->waiting_last->later = job;
-    else
-        b->waiting = job;
-    b->waiting_last = job;
+    job->is_long = true;
+    wait_in_line(b, job);
     begin_waiting(b);
 }
 

@@ -4,8 +4,8 @@
  * Blocking transfers for the pool, one connection each: beside megabytes it
  * costs nothing. None hangs for ever: connecting has a limit, a transfer that
  * stands still is given up, and a closing store ends it. Repeating is the
- * caller's affair. What is received counts only once its checksum is the one
- * that the gateway keeps as its ETag. */
+ * caller's affair, who is told whether it may help. What is received counts
+ * only once its checksum is the one that the gateway keeps as its ETag. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -42,6 +42,7 @@ struct transfer {
     char               etag[CHECKSUM_BYTES]; /* "" when it gave none that can be one of ours */
     int64_t            head;
     long               status;
+    bool               is_away; /* it went wrong on the way, or at the gateway: later it may go well */
 };
 
 /* ---- any transfer ----------------------------------------------------------------- */
@@ -157,22 +158,35 @@ static enum err transfer_run(struct transfer *t, struct fault *why)
     /* A gateway that refuses an upload may close before it has read all: its answer tells more than the break. */
     if (code == CURLE_OK || (code == CURLE_SEND_ERROR && t->status >= 400))
         return ERR_OK;
+    t->is_away = true;
     return fault_set(why, ERR_IO, "the gateway's blobs, at %s: %s", t->name,
                      t->error[0] ? t->error : curl.easy_strerror(code));
 }
 
-/* An answer that was not hoped for, with the gateway's own words. */
+/* Whether it speaks of the gateway's own state, or of what a proxy in front of it found; keys too come and go. */
+static bool is_of_the_gateway(long status)
+{
+    return status == 401 || status == 403 || status == 404 || status == 408 || status == 429 ||
+           (status >= 500 && status != 507);
+}
+
+/* An answer that was not hoped for, with the gateway's own words. That there is no such blob ends a job for good, so
+ * only a gateway is believed, and not anybody else who knows no such page. */
 static enum err status_fault(struct transfer *t, struct fault *why)
 {
     json_t     *doc = t->answer.len ? json_loadb(t->answer.data, t->answer.len, 0, NULL) : NULL;
     const char *detail = json_string_value(json_object_get(doc, "detail"));
-    enum err    e = t->status == 404 ? ERR_NO_BLOB : t->status == 507 ? ERR_DISK_FULL : ERR_IO;
+    const char *code = json_string_value(json_object_get(doc, "code"));
+    enum err    e = t->status == 507 ? ERR_DISK_FULL : ERR_IO;
 
-    if (t->status == 404)
+    if (t->status == 404 && code && strcmp(code, err_code(ERR_NOT_FOUND)) == 0)
+        e = ERR_NO_BLOB;
+    if (e == ERR_NO_BLOB)
         fault_set(why, e, "there is no blob %s at the gateway", t->name);
     else
         fault_set(why, e, "the gateway answers %ld for blob %s%s%s", t->status, t->name, detail ? ": " : "",
                   detail ? detail : "");
+    t->is_away = e == ERR_IO && is_of_the_gateway(t->status);
     json_decref(doc);
     return e;
 }
@@ -219,13 +233,16 @@ struct receiver {
     const struct dir *dir;
     const char       *name;
     int64_t           room;
-    struct draft      draft; /* fd -1 until the answer's body begins */
+    int64_t           idle_ms; /* what has been given up for it, as cache_give_up counts */
+    struct draft      draft;   /* fd -1 until the answer's body begins */
     int64_t           size, at;
     char             *front; /* the head: it belongs behind the rest in the checksum */
     struct checksum  *sum;
     struct fault     *why;
     enum err          e;
 };
+
+static bool give_up_others(struct receiver *v) { return cache_give_up(v->dir, &v->idle_ms, v->t.is_closing); }
 
 /* The answer is a blob: room for it. */
 static enum err receive_begin(struct receiver *v)
@@ -241,8 +258,12 @@ static enum err receive_begin(struct receiver *v)
                          (long long)size, (long long)v->room);
     v->size = size;
     v->front = xmalloc((size_t)v->t.head + 1);
-    e = draft_open(v->dir, v->name, &v->draft, v->why);
-    return e ? e : draft_room(&v->draft, v->size, v->why);
+    do {
+        e = v->draft.fd < 0 ? draft_open(v->dir, v->name, &v->draft, v->why) : ERR_OK;
+        if (!e)
+            e = draft_room(&v->draft, v->size, v->why);
+    } while (e == ERR_DISK_FULL && give_up_others(v));
+    return e;
 }
 
 static void receive_sum(struct receiver *v, const char *bytes, size_t len)
@@ -292,13 +313,30 @@ static enum err receive_check(struct receiver *v, struct sum *s)
     return ERR_OK;
 }
 
-enum err remote_get(struct remote *r, const struct dir *d, const char *name, int64_t room,
-                    const atomic_bool *is_closing, struct fault *why)
+/* Gives the copy its name: its sum, too, wants room on the disk. */
+static enum err receive_seal(struct receiver *v, const struct sum *s)
 {
-    struct receiver  v = {.dir = d, .name = name, .room = room, .draft = {.fd = -1}, .sum = checksum_new(), .why = why};
-    struct sum       s = {0};
     struct blob_info info;
     enum err         e;
+
+    do
+        e = draft_seal(v->dir, &v->draft, v->name, s, &info, v->why);
+    while (e == ERR_DISK_FULL && give_up_others(v));
+    return e == ERR_WRONG_STATE ? ERR_OK : e; /* another process that shares the cache was faster */
+}
+
+enum err remote_get(struct remote *r, const struct dir *d, const char *name, int64_t room,
+                    const atomic_bool *is_closing, bool *is_away, struct fault *why)
+{
+    struct receiver v = {.dir = d,
+                         .name = name,
+                         .room = room,
+                         .idle_ms = CACHE_IDLE_MS,
+                         .draft = {.fd = -1},
+                         .sum = checksum_new(),
+                         .why = why};
+    struct sum      s = {0};
+    enum err        e;
 
     transfer_begin(&v.t, r, "/", name, is_closing);
     curl.easy_setopt(v.t.easy, CURLOPT_WRITEFUNCTION, on_blob);
@@ -311,10 +349,9 @@ enum err remote_get(struct remote *r, const struct dir *d, const char *name, int
     if (!e)
         e = receive_check(&v, &s);
     if (!e)
-        e = draft_seal(d, &v.draft, name, &s, &info, why);
-    if (e == ERR_WRONG_STATE) /* another process that shares the cache was faster */
-        e = ERR_OK;
+        e = receive_seal(&v, &s);
     draft_drop(d, &v.draft);
+    *is_away = v.t.is_away;
     transfer_end(&v.t);
     checksum_free(v.sum);
     free(v.front);
@@ -384,7 +421,7 @@ static int on_rewind(void *ctx, curl_off_t offset, int origin)
 
 /* The name is taken: by the same bytes, when an earlier answer was lost? */
 static enum err check_existing(struct remote *r, const char *name, const struct sum *s, const atomic_bool *is_closing,
-                               struct fault *why)
+                               bool *is_away, struct fault *why)
 {
     struct transfer t;
     curl_off_t      size = -1;
@@ -398,6 +435,7 @@ static enum err check_existing(struct remote *r, const char *name, const struct 
     curl.easy_getinfo(t.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
     if (!e && (size != s->size || strcmp(t.etag, s->xxh3) != 0))
         e = fault_set(why, ERR_WRONG_STATE, "there is another blob %s at the gateway already", name);
+    *is_away = t.is_away;
     transfer_end(&t);
     return e;
 }
@@ -415,7 +453,7 @@ static enum err read_rest(struct sender *x)
 }
 
 enum err remote_put(struct remote *r, const char *name, int fd, struct sum *s, const atomic_bool *is_closing,
-                    struct fault *why)
+                    bool *is_away, struct fault *why)
 {
     struct sender x = {.fd = fd, .s = s, .sum = checksum_new(), .why = why};
     enum err      e = ERR_OK;
@@ -436,13 +474,14 @@ enum err remote_put(struct remote *r, const char *name, int fd, struct sum *s, c
     if (!e && x.t.status == 409) {
         e = read_rest(&x);
         if (!e)
-            e = check_existing(r, name, s, is_closing, why);
+            e = check_existing(r, name, s, is_closing, &x.t.is_away, why);
     } else if (!e && x.t.status != 201) {
         e = status_fault(&x.t, why);
     } else if (!e && strcmp(x.t.etag, s->xxh3) != 0) {
         e = fault_set(why, ERR_IO, "blob %s arrived damaged at the gateway: its checksum is %s there, not %s", name,
                       x.t.etag, s->xxh3);
     }
+    *is_away = x.t.is_away;
     transfer_end(&x.t);
     checksum_free(x.sum);
     return e;

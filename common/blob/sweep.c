@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sweep.c - one walk through the whole directory: how much there is, what is
- * old, and what crashes have left behind. */
+ * old, and what crashes have left behind; and what a cache does without when
+ * its disk is full. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/blob/blob_impl.h"
 #include "common/clock.h"
+
+#define KEPT_FREE_MAX (UINT64_C(4) << 30) /* for results, and for others; of a smaller disk a tenth */
 
 static int64_t modified_ms(const struct stat *st)
 {
@@ -121,4 +125,40 @@ enum err dir_walk(const struct dir *d, struct walk *w, const atomic_bool *is_clo
     }
     w->from = next;
     return atomic_load(is_closing) ? ERR_IO : e;
+}
+
+/* ---- caches ------------------------------------------------------------------- */
+
+bool cache_give_up(const struct dir *d, int64_t *idle_ms, const atomic_bool *is_closing)
+{
+    struct walk w = {.is_removing = true};
+
+    if (*idle_ms == 0 || atomic_load(is_closing))
+        return false;
+    *idle_ms = *idle_ms < 2000 ? 0 : *idle_ms / 2;
+    w.older_than_ms = *idle_ms ? wall_ms() - *idle_ms : INT64_MAX;
+    if (dir_walk(d, &w, is_closing) && atomic_load(is_closing))
+        return false;
+    return true; /* what could not be read could not be removed */
+}
+
+static bool is_tight(const struct dir *d)
+{
+    struct statvfs st;
+    uint64_t       wanted;
+
+    if (fstatvfs(d->fd, &st))
+        return false;
+    wanted = (uint64_t)st.f_blocks * st.f_frsize / 10;
+    if (wanted > KEPT_FREE_MAX)
+        wanted = KEPT_FREE_MAX;
+    return (uint64_t)st.f_bavail * st.f_frsize < wanted;
+}
+
+void cache_leave_room(const struct dir *d, const atomic_bool *is_closing)
+{
+    int64_t idle_ms = CACHE_IDLE_MS;
+
+    while (is_tight(d) && cache_give_up(d, &idle_ms, is_closing))
+        ;
 }

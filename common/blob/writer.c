@@ -19,7 +19,7 @@
 #include "common/clock.h"
 
 #define BUFFER_BYTES (256 * 1024)
-#define PIECES_MAX 4                        /* buffers of one writer that may be under way */
+#define PIECES_MAX 4                       /* buffers of one writer that may be under way */
 #define WRITE_BACK_BYTES (4 * 1024 * 1024) /* handed to the disk at one time */
 
 struct blob_writer {
@@ -133,6 +133,18 @@ static void writer_free(struct blob_writer *w)
     free(w);
 }
 
+/* Results lie beside the copies of a cache until they are at the gateway. The walks are the loop's: a host whose disk
+ * is full has little else to do. */
+static enum err take_room(struct blob_store *b, const struct draft *f, int64_t size, struct fault *why)
+{
+    int64_t  idle_ms = CACHE_IDLE_MS;
+    enum err e = draft_room(f, size, why);
+
+    while (e == ERR_DISK_FULL && b->remote && cache_give_up(&b->dir, &idle_ms, &b->is_closing))
+        e = draft_room(f, size, why);
+    return e;
+}
+
 enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_t head, struct blob_writer **out,
                      struct fault *why)
 {
@@ -150,7 +162,7 @@ enum err blob_create(struct blob_store *b, const char *name, int64_t size, size_
     if (e)
         return e;
     if (size > 0)
-        e = draft_room(&draft, wanted, why);
+        e = take_room(b, &draft, wanted, why);
     if (e) {
         discard(b, &draft);
         return e;
@@ -303,6 +315,8 @@ struct seal {
     struct blob_writer *writer;
     char               *head;     /* NULL: none */
     bool                is_given; /* the bytes came through the descriptor; sum.xxh3 is what their writer says */
+    bool                is_complete;
+    bool                is_away; /* the gateway is: it is worth another try, and the bytes are kept for it */
     bool                has_wanted;
     char                wanted[SHA256_BYTES];
     struct sum          sum;
@@ -361,17 +375,20 @@ static void seal_run(struct pool_job *job)
     struct blob_writer *w = s->writer;
     struct blob_store  *b = w->store;
 
-    s->e = complete(s);
-    if (!s->e && s->has_wanted)
+    s->is_away = false;
+    s->e = s->is_complete ? ERR_OK : complete(s);
+    if (!s->e && !s->is_complete && s->has_wanted)
         s->e = verify(s);
+    s->is_complete = !s->e;
     if (!s->e && !b->remote)
         s->e = draft_seal(&b->dir, &w->draft, w->name, &s->sum, &s->info, &s->why);
     if (!s->e && b->remote) {
-        s->e = remote_put(b->remote, w->name, w->draft.fd, &s->sum, &b->is_closing, &s->why);
+        s->e = remote_put(b->remote, w->name, w->draft.fd, &s->sum, &b->is_closing, &s->is_away, &s->why);
         s->info = (struct blob_info){.size = s->sum.size, .sealed_ms = wall_ms(), .head = s->sum.head};
         strcpy(s->info.sum, s->sum.xxh3);
     }
-    draft_drop(&b->dir, &w->draft);
+    if (!s->is_away)
+        draft_drop(&b->dir, &w->draft);
 }
 
 static void seal_end(struct pool_job *job, bool is_closing, bool has_begun)
@@ -381,6 +398,8 @@ static void seal_end(struct pool_job *job, bool is_closing, bool has_begun)
     bool               is_here = has_begun && !s->e && !b->remote;
     int64_t            size;
 
+    if (!is_closing && s->is_away && pool_repeat(job, &s->why))
+        return;
     if (is_here && is_closing && dir_remove(&b->dir, s->writer->name, &size, NULL) == ERR_OK)
         is_here = false; /* as the answer will say */
     if (is_here)

@@ -13,17 +13,29 @@ static const struct {
 
 static enum err check_bounds(struct pipeline *p)
 {
-    int    most = bounds[p->to].side_max;
-    double pixels = (double)p->width * p->height;
+    int most = bounds[p->to].side_max;
 
     if (most && (p->width > most || p->height > most))
         return fault_set(&p->task->why, ERR_PARAM, "a result of %d x %d pixels is more than %s can hold, which is %d",
                          p->width, p->height, image_format_name(p->to), most);
-    if (p->to == IMAGE_WEBP)
-        return pipeline_afford(p, pixels * WEBP_BYTES_PER_PIXEL);
+    return ERR_OK;
+}
+
+/* libwebp takes an image whole. It is made before, because libvips' writer for it never lets go of an image that fails
+ * under its hands, nor of all that this is made from: libvips 8.14. */
+static enum err make_room(struct pipeline *p)
+{
+    double   bytes = (double)p->width * p->height * WEBP_BYTES_PER_PIXEL;
+    enum err e;
+
     if (p->to == IMAGE_TIFF)
         return pipeline_afford(p, TIFF_BYTES_FACTOR * (double)VIPS_IMAGE_SIZEOF_IMAGE(p->image));
-    return ERR_OK;
+    if (p->to != IMAGE_WEBP)
+        return ERR_OK;
+    e = pipeline_afford(p, bytes);
+    if (!e)
+        e = pipeline_gather(p);
+    return e ? e : pipeline_afford(p, bytes);
 }
 
 static void *forget_field(VipsImage *image, const char *name, GValue *value, void *names)
@@ -36,19 +48,36 @@ static void *forget_field(VipsImage *image, const char *name, GValue *value, voi
     return NULL;
 }
 
-/* All that describes and nothing that the colours need. The image is one of its own first: its metadata may be shared.
- */
-static enum err strip(struct pipeline *p)
+/* Without the fields of these names, which are taken. The image is one of its own first: its metadata may be shared. */
+static enum err forget(struct pipeline *p, GPtrArray *names)
 {
-    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
-    enum err   e = pipeline_step(p, vips_copy(p->image, &p->next, NULL));
+    enum err e = pipeline_step(p, vips_copy(p->image, &p->next, NULL));
 
-    if (!e)
-        vips_image_map(p->image, forget_field, names);
     for (guint i = 0; i < names->len && !e; i++)
         vips_image_remove(p->image, g_ptr_array_index(names, i));
     g_ptr_array_free(names, TRUE);
     return e;
+}
+
+/* All that describes and nothing that the colours need. */
+static enum err strip(struct pipeline *p)
+{
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+
+    vips_image_map(p->image, forget_field, names);
+    return forget(p, names);
+}
+
+/* TIFF wraps IPTC in another way than JPEG, and libvips would hand it over as it is (and write a quarter of it). */
+static enum err forget_iptc(struct pipeline *p)
+{
+    GPtrArray *names;
+
+    if ((p->from != IMAGE_TIFF && p->to != IMAGE_TIFF) || !vips_image_get_typeof(p->image, VIPS_META_IPTC_NAME))
+        return ERR_OK;
+    names = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(names, g_strdup(VIPS_META_IPTC_NAME));
+    return forget(p, names);
 }
 
 /* A JPEG has no transparency: the background shows. */
@@ -74,37 +103,48 @@ static gint64 on_write(VipsTargetCustom *target, const void *bytes, gint64 len, 
     return outlet_write(ctx, bytes, (size_t)len) ? -1 : len;
 }
 
-/* JPEG, PNG and WebP go out while they are made. */
-static int save_stream(struct pipeline *p, struct outlet *outlet)
+/* JPEG and PNG go out while they are made. */
+static int save_stream(struct pipeline *p, struct outlet *outlet, int quality)
 {
-    const struct args *args = p->task->args;
-    bool               has_quality = !isnan(args->real[ARG_QUALITY]);
-    int                quality = has_quality ? (int)args->integer[ARG_QUALITY] : IMAGE_QUALITY;
-    VipsTarget        *target = VIPS_TARGET(vips_target_custom_new());
-    int                rc;
+    VipsTarget *target = VIPS_TARGET(vips_target_custom_new());
+    int         rc;
 
     g_signal_connect(target, "write", G_CALLBACK(on_write), outlet);
     if (p->to == IMAGE_JPEG)
         rc = vips_jpegsave_target(p->image, target, "Q", quality, NULL);
-    else if (p->to == IMAGE_PNG)
-        rc = vips_pngsave_target(p->image, target, NULL);
     else
-        rc = vips_webpsave_target(p->image, target, "Q", quality, "lossless", p->is_lossless && !has_quality, NULL);
+        rc = vips_pngsave_target(p->image, target, NULL);
     g_object_unref(target);
     return rc;
 }
 
-static int save_tiff(struct pipeline *p, struct outlet *outlet)
+/* WebP and TIFF are there as a whole before they go out. */
+static int save_whole(struct pipeline *p, struct outlet *outlet, int quality, bool is_lossless)
 {
     void  *bytes = NULL;
     size_t len = 0;
-    int    rc = vips_tiffsave_buffer(p->image, &bytes, &len, "compression", VIPS_FOREIGN_TIFF_COMPRESSION_DEFLATE,
-                                     "predictor", VIPS_FOREIGN_TIFF_PREDICTOR_HORIZONTAL, NULL);
+    int    rc;
 
+    if (p->to == IMAGE_WEBP)
+        rc = vips_webpsave_buffer(p->image, &bytes, &len, "Q", quality, "lossless", is_lossless, NULL);
+    else
+        rc = vips_tiffsave_buffer(p->image, &bytes, &len, "compression", VIPS_FOREIGN_TIFF_COMPRESSION_DEFLATE,
+                                  "predictor", VIPS_FOREIGN_TIFF_PREDICTOR_HORIZONTAL, NULL);
     if (!rc)
         rc = outlet_write(outlet, bytes, len) ? -1 : 0;
     g_free(bytes);
     return rc;
+}
+
+static int save(struct pipeline *p, struct outlet *outlet)
+{
+    const struct args *args = p->task->args;
+    bool               has_quality = !isnan(args->real[ARG_QUALITY]);
+    int                quality = has_quality ? (int)args->integer[ARG_QUALITY] : IMAGE_QUALITY;
+
+    if (p->to == IMAGE_WEBP || p->to == IMAGE_TIFF)
+        return save_whole(p, outlet, quality, p->is_lossless && !has_quality);
+    return save_stream(p, outlet, quality);
 }
 
 enum err pipeline_encode(struct pipeline *p)
@@ -117,12 +157,16 @@ enum err pipeline_encode(struct pipeline *p)
         e = strip(p);
     if (!e)
         e = flatten(p);
+    if (!e)
+        e = forget_iptc(p);
+    if (!e)
+        e = make_room(p);
     if (e)
         return e;
     outlet_open(&outlet, p->task);
     p->task->why = (struct fault){.err = ERR_OK};
     pipeline_watch(p, 1);
-    rc = p->to == IMAGE_TIFF ? save_tiff(p, &outlet) : save_stream(p, &outlet);
+    rc = save(p, &outlet);
     if (p->task->why.err) /* of the outlet: it comes before what libvips says about it */
         e = p->task->why.err;
     else if (rc)

@@ -112,14 +112,26 @@ void jpeg_set_upright(unsigned char *file, size_t len)
 
 /* ---- stripping ----------------------------------------------------------- */
 
-/* What can go: comments, and what applications wrote but JFIF's head, colour profiles and Adobe's kind of colours. */
+/* What is needed of the segments that applications write, each by the mark that it begins with. */
+static const struct {
+    int         code;
+    const char *mark;
+    size_t      len;
+} needed[] = {
+    {CODE_APP0, "JFIF", 5},         /* an extension of it, JFXX, is a thumbnail */
+    {CODE_APP2, "ICC_PROFILE", 12}, /* each with its NUL */
+    {CODE_APP14, "Adobe", 5},       /* which kind of colours */
+};
+
 static bool is_metadata(const unsigned char *file, const struct segment *s)
 {
-    static const char profile[12] = "ICC_PROFILE";
-
-    if (s->code == CODE_APP2)
-        return s->end - s->at < 4 + sizeof profile || memcmp(file + s->at + 4, profile, sizeof profile) != 0;
-    return s->code == CODE_COM || (s->code >= CODE_APP1 && s->code <= CODE_APP15 && s->code != CODE_APP14);
+    if (s->code != CODE_COM && (s->code < CODE_APP0 || s->code > CODE_APP15))
+        return false;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (s->code == needed[i].code && s->end - s->at >= 4 + needed[i].len &&
+            memcmp(file + s->at + 4, needed[i].mark, needed[i].len) == 0)
+            return false;
+    return true;
 }
 
 size_t jpeg_strip(unsigned char *file, size_t len)

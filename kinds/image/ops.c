@@ -114,9 +114,12 @@ static bool read_size(struct text t, struct image_op *op)
     return take_size(&t, op) && t.at == t.end;
 }
 
+/* In the query of a URL a plus that is not escaped means a blank, and arrives as one. */
+static bool take_plus(struct text *t) { return take_char(t, '+') || take_char(t, ' '); }
+
 static bool read_box(struct text t, struct image_op *op)
 {
-    return take_size(&t, op) && take_char(&t, '+') && take_int(&t, 0, IMAGE_SIDE_MAX, &op->x) && take_char(&t, '+') &&
+    return take_size(&t, op) && take_plus(&t) && take_int(&t, 0, IMAGE_SIDE_MAX, &op->x) && take_plus(&t) &&
            take_int(&t, 0, IMAGE_SIDE_MAX, &op->y) && t.at == t.end;
 }
 

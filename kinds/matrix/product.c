@@ -179,8 +179,8 @@ static enum err settle(struct work *w)
     return ERR_OK;
 }
 
-/* The check looks at every number anyway: what it finds infinite, or wrong for that reason, has overflowed unless
- * the operands say so. */
+/* The check looks at every number anyway: what it finds infinite with good reason has overflowed, unless the operands
+ * say so. Where it finds the product wrong, its infinities say nothing. */
 static enum err hand_in(struct work *w)
 {
     struct product *p = w->product;
@@ -188,7 +188,7 @@ static enum err hand_in(struct work *w)
     bool            is_infinite = false;
     enum err        e = deliver(&w->verify, p->c, w->task, &is_infinite), overflow = ERR_OK;
 
-    if (is_infinite)
+    if (is_infinite && e != ERR_UNVERIFIED)
         overflow = overflow_refuse(&a, &b, p->dtype, &p->region, p->c, &w->task->why);
     return overflow ? overflow : e;
 }

@@ -48,14 +48,14 @@ static enum err compute_tiny(struct product *p, struct task *task)
 #ifdef MILLRACE_FLIP
     flip_product(c, r->rows * r->cols, DTYPE_F8);
 #endif
-    e = overflow_refuse(&a, &b, DTYPE_F8, r, c, &task->why);
-    if (!e)
-        e = verify_open(&verify, r, p->k, p->k, DTYPE_F8, &task->why);
+    e = verify_open(&verify, r, p->k, p->k, DTYPE_F8, &task->why);
     if (!e) {
         verify_block(&verify, &a, &b);
         e = verify_rows(&verify, c, 0, r->rows, &verdict, &task->why);
     }
     verify_close(&verify);
+    if (!e && verdict.is_infinite)
+        e = overflow_refuse(&a, &b, DTYPE_F8, r, c, &task->why);
     if (!e) {
         verdict_describe(&verdict, task->verified);
         e = result_begin(&result, task, r->rows, r->cols, DTYPE_F8);

@@ -46,7 +46,7 @@ static void draw(struct verify *v)
         uint64_t word = next_word(&seed);
 
         if (is_whole(v->dtype)) {
-            ((uint64_t *)v->r[0])[j] = word;
+            ((uint64_t *)v->r[0])[j] = word | 1; /* whatever is not 0 times something odd is not 0 */
             ((uint64_t *)v->r[1])[j] = next_word(&seed);
         } else {
             ((double *)v->r[0])[j] = word >> 63 ? 1 : -1;
@@ -55,6 +55,24 @@ static void draw(struct verify *v)
     }
     for (uint64_t j = 0; v->r[PROBES] && j < v->region.cols; j++)
         ((double *)v->r[PROBES])[j] = 1;
+}
+
+/* How many units of u each product of absolute values is worth in the bound. */
+static double factor_of(const struct verify *v)
+{
+    double k = (double)v->k, n = (double)v->region.cols, k_u = k * ROUNDOFF_F4;
+    double factor = SAFETY * (k + n + 2);
+
+    if (v->dtype == DTYPE_F8)
+        return factor;
+    return factor * sqrt(n) + (k_u < 0.5 ? DEVIATIONS * k_u / (1 - k_u) / ROUNDOFF_F8 : INFINITY);
+}
+
+/* The bound over u and the factor is more than any number of its row of C: while that is below what the type ends at
+ * (for float32 half of it, as rounding may add), all of them are finite. The bound of float64 overflows before. */
+static double finite_below(const struct verify *v)
+{
+    return v->dtype == DTYPE_F8 ? INFINITY : ROUNDOFF_F8 * v->factor * (FLT_MAX / 2);
 }
 
 enum err verify_open(struct verify *v, const struct region *region, uint64_t k, uint64_t block, enum dtype dtype,
@@ -74,6 +92,8 @@ enum err verify_open(struct verify *v, const struct region *region, uint64_t k, 
     }
     if (dtype != DTYPE_F8)
         v->r[PROBES] = NULL;
+    v->factor = factor_of(v);
+    v->finite_below = finite_below(v);
     draw(v);
     return ERR_OK;
 }
@@ -89,17 +109,8 @@ void verify_close(struct verify *v)
 /* What weighs |a[i][l]| in the bound, in units of u: made of the sum (or for float32 of the squares) of a row of B. */
 static void weigh(const struct verify *v, double *sums, uint64_t count)
 {
-    double k = (double)v->k, n = (double)v->region.cols, k_u = k * ROUNDOFF_F4;
-    double factor = SAFETY * (k + n + 2);
-
-    if (v->dtype == DTYPE_F8) {
-        for (uint64_t l = 0; l < count; l++)
-            sums[l] *= factor;
-        return;
-    }
-    factor = factor * sqrt(n) + (k_u < 0.5 ? DEVIATIONS * k_u / (1 - k_u) / ROUNDOFF_F8 : INFINITY);
     for (uint64_t l = 0; l < count; l++)
-        sums[l] = sqrt(sums[l]) * factor;
+        sums[l] = (v->dtype == DTYPE_F8 ? sums[l] : sqrt(sums[l])) * v->factor;
 }
 
 /* One pass over a block: its rows are divided, and so are the sums that they add to. */
@@ -165,9 +176,10 @@ static enum err compare_floats(const struct verify *v, const void *numbers, uint
     probe_floats(&view, (const double *[]){v->r[0], v->r[1], v->r[2]}, (double *[]){sums[0], sums[1], sums[2]});
     for (uint64_t i = 0; i < rows; i++) {
         double bound = ROUNDOFF_F8 * ((double *)v->a_b_r[PROBES])[row + i] + lost;
+        bool   is_infinite = !(isfinite(sums[0][i]) && isfinite(sums[1][i])) && !(bound < v->finite_below);
 
-        verdict->is_infinite |= !isfinite(sums[0][i]) || !isfinite(sums[1][i]);
-        if (!isfinite(bound)) {
+        verdict->is_infinite |= is_infinite;
+        if (is_infinite || !isfinite(bound)) {
             verdict->unchecked++;
             continue;
         }

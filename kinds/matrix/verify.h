@@ -21,14 +21,16 @@
  * float64 adds is bounded as above, with s[i] <= sqrt(n) sum_l |a[i][l]| |B[l]|_2.
  *
  * What underflows adds less than the smallest number each time. Rows whose bound is not finite (they have an
- * infinity, a NaN, or numbers near the end of the range) are passed over.
+ * infinity, a NaN, or numbers near the end of the range) are passed over, and so are those of float32 that are not
+ * finite and whose bound says that they may have overflowed: overflow.h has the word then.
  *
  * So a right product never fails (float32: in 4e-22 of the rows). One wrong number in a row is always found when it
  * is off by more than twice the bound of that row; several may cancel each other, for one r in half of the cases at
  * most, and so for both in a quarter.
  *
- * Integers: the equation holds exactly modulo 2^64, so it is looked at there, with r of random 64-bit words. A
- * wrong number, off by 2^t times something odd, is missed with a probability of 2^(t - 64) for each r.
+ * Integers: the equation holds exactly modulo 2^64, so it is looked at there, with r of random 64-bit words, those of
+ * the first r odd. So one wrong number in a row is always found; several are missed by the second r with a probability
+ * of 2^(t - 64), where 2^t divides all that they are off by.
  */
 #ifndef MILLRACE_VERIFY_H
 #define MILLRACE_VERIFY_H
@@ -38,12 +40,13 @@
 struct verify {
     struct region region; /* of the product that is checked */
     uint64_t      k;
-    enum dtype    dtype;             /* of C */
-    struct crew  *crew;              /* borrowed: shares out the blocks; NULL after verify_open: nobody does */
-    void         *memory;            /* owned: the vectors below, of doubles, or of words for integers */
-    void         *r[PROBES + 1];     /* cols; the last one holds ones, NULL for float32 */
-    void         *b_r[PROBES + 1];   /* block: B r, and what weighs |A| in the bound */
-    void         *a_b_r[PROBES + 1]; /* rows: A (B r) so far, and the bound */
+    enum dtype    dtype;                /* of C */
+    double        factor, finite_below; /* of floats: verify.c */
+    struct crew  *crew;                 /* borrowed: shares out the blocks; NULL after verify_open: nobody does */
+    void         *memory;               /* owned: the vectors below, of doubles, or of words for integers */
+    void         *r[PROBES + 1];        /* cols; the last one holds ones, NULL for float32 */
+    void         *b_r[PROBES + 1];      /* block: B r, and what weighs |A| in the bound */
+    void         *a_b_r[PROBES + 1];    /* rows: A (B r) so far, and the bound */
 };
 
 /* Draws the vectors. block: the most of k that comes at once. ERR_MEMORY. */
@@ -58,7 +61,8 @@ void verify_block(struct verify *v, const struct view *a, const struct view *b);
 struct verdict {
     double   bound;       /* of the absolute difference: the largest of the rows */
     uint64_t unchecked;   /* rows that were passed over */
-    bool     is_infinite; /* perhaps: a row's sum is not finite. Where none is, no number of C is either */
+    bool     is_infinite; /* a row that was passed over has numbers that are not finite, as operands like its own may
+                           * make them. In any other row such a number is ERR_UNVERIFIED */
 };
 
 /* After the last block: these rows of C, of v->dtype; numbers: the first of them. Adds to verdict. ERR_UNVERIFIED. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* blob_driver.c - common/blob on a loop, driven by lines on standard input.
  *
- *   blob_driver DIR URL KEY QUOTA_BYTES        URL "": DIR is shared
+ *   blob_driver DIR URL KEY QUOTA_BYTES PATIENCE_MS        URL "": DIR is shared
  *
  *   put NAME FILE HEAD [SHA256]   a blob of FILE's bytes, the first HEAD of them given at the seal
  *   given NAME FILE SUM           the same, written through the descriptor with this checksum
@@ -243,10 +243,10 @@ int main(int argc, char **argv)
     struct blob_config config;
     struct fault       why;
 
-    if (argc != 5)
+    if (argc != 6)
         return 2;
     uv_loop_init(&d.loop);
-    config = (struct blob_config){argv[1], argv[2], argv[3], strtoll(argv[4], NULL, 10)};
+    config = (struct blob_config){argv[1], argv[2], argv[3], strtoll(argv[4], NULL, 10), strtoll(argv[5], NULL, 10)};
     if (blob_store_open(&d.loop, &config, &d.blobs, &why)) {
         fprintf(stderr, "%s\n", why.detail);
         return 1;

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from harness import eventually, refused
+from harness import IS_SANITIZED, eventually, refused
 from test_ways_in import blobs, files, multiply, nothing_of_it, npy, operands, send_head, text
 
 HEADER = (Path(__file__).parents[2] / "api/ahead.h").read_text()
@@ -87,6 +87,28 @@ def test_blobs_are_named_behind_a_long_operand(fleet, gateway):
     name = fleet.call("PUT", "/blobs", data=npy(b)).json()["id"]
     multiply(fleet, data='{"A":%s,"B":{"blob":"%s"}}' % (json.dumps(a.tolist()), name))
     assert_lying(fleet, a, b)
+
+
+def resident_bytes(gateway, what="VmRSS"):
+    with open(f"/proc/{gateway.pid}/status", encoding="ascii") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith(what)) * 1024
+
+
+@pytest.mark.skipif(IS_SANITIZED, reason="sanitizers keep what was freed")
+def test_memory_is_bounded_while_dense_documents_come_and_given_back_behind_them(fleet, gateway):
+    """Of short numbers, whose float64 are four times their text."""
+    row = b"[" + b",".join([b"1"] * 2000) + b"],"
+    document = b'{"A":[' + (row * 1000)[:-1] + b'],"B":[' + (row * 2000)[:-1] + b"]}"  # 12 MB of text, 48 of numbers
+    multiply(fleet, data=document)
+    before = resident_bytes(gateway)
+    for _ in range(4):
+        uploads = [threading.Thread(target=multiply, args=(fleet,), kwargs={"data": document}) for _ in range(8)]
+        for upload in uploads:
+            upload.start()
+        for upload in uploads:
+            upload.join()
+    assert resident_bytes(gateway, "VmHWM") - before < 8 * (5 * MOST + (4 << 20))
+    assert resident_bytes(gateway) - before < 16 << 20
 
 
 # ---- what is wrong -------------------------------------------------------------------

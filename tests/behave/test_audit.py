@@ -134,10 +134,9 @@ def test_what_is_held_in_the_outbox_is_backed_and_what_the_broker_has_is_not_tol
     assert report["kinds"]["hash"] == {"live": 2, "messages": None, "outbox": 1, "leases": 0}
 
 
-def test_without_the_store_there_are_no_books(make_fleet, private_servers):
-    fleet = make_fleet(private_servers)
+def test_without_the_store_there_are_no_books(fleet, servers):
     fleet.start_gateway()
-    private_servers.redis.kill9()
+    servers.redis.kill9()
     refused(fleet.call("GET", "/audit"), 503, "store-down")
 
 

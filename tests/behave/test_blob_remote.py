@@ -56,6 +56,7 @@ class Blobs:
         self.spoil = None  # what to do to the bytes of a GET
         self.cut = None  # close after so many bytes
         self.lose_answer = False  # of a PUT: kept, but the connection goes
+        self.is_gateway = True  # else its 404 is that of anybody
         self.key = KEY
         outer = self
 
@@ -82,7 +83,9 @@ class Blobs:
 
             def problem(self, status, detail):
                 self.close_connection = True
-                self.answer(status, json.dumps({"detail": detail}).encode(), Content_Type="application/problem+json")
+                code = {"code": "not-found"} if outer.is_gateway else {}
+                self.answer(status, json.dumps({**code, "detail": detail}).encode(),
+                            Content_Type="application/problem+json")
 
             def is_refused(self):
                 outer.requests.append((self.command, self.path))
@@ -172,10 +175,11 @@ class Blobs:
 
 
 class Driver:
-    def __init__(self, cache, url, key=KEY, quota=0):
+    def __init__(self, cache, url, key=KEY, quota=0, patience_ms=0):
         self.cache = pathlib.Path(cache)
         self._process = subprocess.Popen(
-            [os.path.join(BUILD, "blob_driver"), str(cache), url, key, str(quota)], text=True,
+            [os.path.join(BUILD, "blob_driver"), str(cache), url, key, str(quota), str(patience_ms)],
+            text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={**os.environ, "http_proxy": "http://127.0.0.1:1"})  # a gateway is not asked for through a proxy
         self._lines = queue.Queue()
@@ -202,6 +206,9 @@ class Driver:
     def files(self):
         """What lies in the cache, without the sums."""
         return sorted(path.name for path in self.cache.glob("*/*") if path.suffix != ".sum")
+
+    def says_nothing(self):
+        return self._lines.empty()
 
     def close(self):
         self._process.stdin.close()
@@ -322,6 +329,135 @@ def test_no_key_sends_none(blobs, tmp_path):
     driver = Driver(tmp_path / "cache", blobs.url + "/", key="")
     assert driver.ask("fetch", name(), tmp_path / "out")["err"] == "no-blob"
     driver.close()
+
+
+# ---- a gateway that is away for a while -------------------------------------------------
+
+
+@pytest.fixture
+def patient(blobs, tmp_path):
+    started = Driver(tmp_path / "cache", blobs.url, patience_ms=60_000)
+    yield started
+    started.close()
+
+
+def away_by(blobs, how):
+    """Makes it fail as a gateway does that is restarted, or changes its keys, or as who is at its address meanwhile."""
+    if how == "cut":
+        blobs.cut = 100_000
+    elif how == "key":
+        blobs.key = "the next key"
+    elif how == "stranger":
+        blobs.is_gateway, blobs.refuse = False, (404, "no such page")
+    else:
+        blobs.refuse = (503, "not now")
+
+    def back():
+        blobs.cut, blobs.key, blobs.refuse, blobs.is_gateway = None, KEY, None, True
+    return back
+
+
+@pytest.mark.parametrize("how", ["cut", "key", "stranger", "busy"])
+def test_a_fetch_waits_for_a_gateway_that_is_away(blobs, patient, tmp_path, how):
+    blob = name()
+    blobs.kept[blob] = (DATA, 0)
+    back = away_by(blobs, how)
+    patient.say("fetch", blob, tmp_path / "out")
+    eventually(lambda: blobs.asked("GET", blob) >= 2, what="a second try")
+    patient.say("fetch", blob, tmp_path / "out2")  # joins
+    assert patient.says_nothing()
+    back()
+    assert [patient.hear()["err"] for _ in range(2)] == ["ok", "ok"]
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "out2").read_bytes() == DATA
+    assert patient.files() == [blob]
+
+
+@pytest.mark.parametrize("head", [0, 128, None], ids=["appended", "with a head", "through the descriptor"])
+def test_a_seal_waits_for_a_gateway_that_is_away(blobs, patient, file, head):
+    blob = name(4)
+    back = away_by(blobs, "busy")
+    patient.say(*(("given", blob, file(DATA), sum_of(DATA)) if head is None else ("put", blob, file(DATA), head)))
+    eventually(lambda: blobs.asked("PUT", blob) >= 2, what="a second try")
+    back()
+    answer = patient.hear()
+    assert (answer["err"], answer["size"], answer["sum"]) == ("ok", len(DATA), sum_of(DATA))
+    assert blobs.kept == {blob: (DATA, 0)} and patient.files() == []
+
+
+def test_a_seal_whose_answer_is_lost_again_and_again_is_one_blob(blobs, patient, file):
+    blob = name(5)
+    blobs.lose_answer = True
+    assert patient.ask("put", blob, file(DATA), 0)["err"] == "ok"
+    assert blobs.kept == {blob: (DATA, 0)} and blobs.asked("PUT", blob) == 2
+
+
+def test_patience_ends_and_the_reason_is_told(blobs, tmp_path):
+    driver = Driver(tmp_path / "cache", blobs.url, patience_ms=1500)
+    away_by(blobs, "busy")
+    answer = driver.ask("fetch", name(), tmp_path / "out")
+    assert answer["err"] == "io" and "503" in answer["detail"] and 1_500_000 < answer["us"] < 8_000_000
+    driver.close()
+
+
+@pytest.mark.parametrize("status", [404, 409, 413])
+def test_what_no_time_will_mend_is_not_waited_for(blobs, patient, tmp_path, status):
+    blobs.refuse = (status, "for good")
+    answer = patient.ask("fetch", name(), tmp_path / "out")
+    assert answer["err"] == ("no-blob" if status == 404 else "io") and len(blobs.requests) == 1
+
+
+def test_a_closing_store_ends_what_waits_for_the_gateway(blobs, patient, file, tmp_path):
+    away_by(blobs, "busy")
+    patient.say("fetch", name(), tmp_path / "out")
+    patient.say("put", name(6), file(DATA), 0)
+    eventually(lambda: len(blobs.requests) >= 2)
+    patient.say("close")
+    answers = [patient.hear() for _ in range(3)]
+    assert sorted((a["event"], a.get("err")) for a in answers[:2]) == [("fetch", "io"), ("put", "io")]
+    assert answers[2]["event"] == "closed" and answers[2]["us"] < 3_000_000
+    assert patient.files() == []
+
+
+# ---- a cache that is full ----------------------------------------------------------------
+
+
+def test_a_full_cache_gives_up_what_was_lent_out_longest_ago(blobs, small_disk, file, tmp_path):
+    """Of 4 MB: one copy of DATA fits, beside little else."""
+    old, small, new = name(), name(), name()
+    blobs.kept.update({old: (DATA, 0), small: (b"small", 0), new: (DATA, 0)})
+    driver = Driver(os.path.join(small_disk, "cache"), blobs.url)
+    driver.ask("fetch", old, tmp_path / "out")
+    driver.ask("fetch", small, tmp_path / "out")
+    copy = next(driver.cache.glob(f"*/{old}"))
+    os.utime(copy, times=(time.time() - 600,) * 2)
+    assert driver.ask("fetch", new, tmp_path / "out")["err"] == "ok"
+    assert driver.files() == sorted([small, new]) and (tmp_path / "out").read_bytes() == DATA
+    assert driver.ask("put", name(1), file(DATA), 0)["err"] == "ok"  # a result needs the room now
+    assert driver.ask("fetch", new, tmp_path / "out")["err"] == "ok"
+    driver.close()
+
+
+def test_a_cache_leaves_room_on_its_disk(blobs, small_disk, tmp_path):
+    blob, more = name(), name()
+    blobs.kept.update({blob: (DATA, 0), more: (DATA[:900_000], 0)})
+    driver = Driver(os.path.join(small_disk, "cache"), blobs.url)
+    driver.ask("fetch", blob, tmp_path / "out")
+    driver.ask("fetch", more, tmp_path / "out")
+    disk = os.statvfs(small_disk)
+    assert disk.f_bavail < disk.f_blocks / 10
+    os.utime(next(driver.cache.glob(f"*/{blob}")), times=(time.time() - 600,) * 2)
+    driver.ask("sweep", 3_600_000)
+    assert driver.files() == [more] and driver.ask("usage")["count"] == 1
+    driver.close()
+
+
+def test_a_copy_that_is_damaged_is_fetched_anew(blobs, driver, tmp_path):
+    blob = name()
+    blobs.kept[blob] = (DATA, 0)
+    driver.ask("fetch", blob, tmp_path / "out")
+    os.truncate(next(driver.cache.glob(f"*/{blob}")), 7)
+    assert driver.ask("fetch", blob, tmp_path / "out")["err"] == "ok"
+    assert (tmp_path / "out").read_bytes() == DATA and blobs.asked("GET", blob) == 2
 
 
 def test_blob_beyond_the_room_of_the_cache_is_refused(blobs, tmp_path):

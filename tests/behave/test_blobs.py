@@ -262,11 +262,10 @@ def test_a_blob_that_a_job_needs_is_not_removed(fleet, gateway):
     eventually(lambda: fleet.call("DELETE", f"/blobs/{blob}").status_code == 204, what="it is not needed any more")
 
 
-def test_without_the_store_nothing_is_removed(make_fleet, private_servers):
-    fleet = make_fleet(private_servers)
+def test_without_the_store_nothing_is_removed(fleet, servers):
     fleet.start_gateway()
     blob = put(fleet)["id"]
-    private_servers.redis.kill9()
+    servers.redis.kill9()
     eventually(lambda: fleet.call("DELETE", f"/blobs/{blob}").status_code == 503, what="the store is down")
     assert get(fleet, blob).content == BYTES
 

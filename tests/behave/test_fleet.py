@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from fleet import scaler
+from fleet import folder, scaler
 from harness import eventually, free_port, start_time_of
 from local import Local, run
 
@@ -102,6 +102,11 @@ def test_up__a_busy_port_is_named(steady, tmp_path):
     assert f"port {steady.port} is in use" in refused.stderr
 
 
+def test_up__a_folder_that_rabbitmq_would_hang_in_is_named(tmp_path):
+    refused = run("up", "--data", str(tmp_path / "it's"), "--port", "0")
+    assert refused.returncode == 1 and "it's" in refused.stderr and "RabbitMQ" in refused.stderr
+
+
 def test_up__an_unknown_setting_is_named(tmp_path):
     refused = run("up", "--data", str(tmp_path / "data"), "--port", "0", MILLRACE_SLOT="4")
     assert refused.returncode == 1
@@ -147,6 +152,27 @@ def test_supervision__a_queued_job_survives_the_death_of_both_servers(make_local
     local.completes(first, deadline=60)
 
 
+def test_supervision__what_cannot_be_written_ends_nothing(steady):
+    """A disk that is full: neither who runs can be noted, nor a log be opened, for a while."""
+    log, note = (os.path.join(steady.data, *names) for names in (("log", "worker-1.log"), ("state.json.new",)))
+    old = steady.pid_of("worker-1")
+    os.unlink(log)
+    for path in (log, note):
+        os.mkdir(path)
+    try:
+        os.kill(old, signal.SIGKILL)
+        eventually(lambda: "worker-1 cannot be started" in steady.output())
+        os.rmdir(log)
+        steady.completes(steady.submit(0.01))
+        assert "who runs cannot be noted" in steady.output() and steady.pid_of("worker-1") == old
+    finally:
+        for path in (log, note):
+            if os.path.isdir(path):
+                os.rmdir(path)
+    eventually(lambda: steady.state()["processes"].get("worker-1", [old])[0] != old, what="worker-1 is noted")
+    assert steady.process.poll() is None
+
+
 def test_supervision__restarts_are_never_more_than_five_seconds_apart():
     from fleet.pool import RESTART_DELAYS
     assert RESTART_DELAYS[0] < 1 and max(RESTART_DELAYS) <= 5
@@ -188,6 +214,36 @@ def test_killed_supervisor__takes_all_along_and_the_next_up_has_the_data(make_lo
     local.up()
     assert local.job(job)["state"] == "completed"
     assert [local.state()[key] for key in ("node", "ports")] == [before[key] for key in ("node", "ports")]
+
+
+def test_folder__keeps_the_name_of_the_queues_when_the_rest_is_lost(tmp_path):
+    """A crash of the host may leave state.json empty. Under another name RabbitMQ would begin anew, without a word."""
+    names = []
+    for _ in range(2):
+        kept = folder.Folder(str(tmp_path))
+        kept.open()
+        names.append(kept.state["node"])
+        os.makedirs(kept.file("rabbitmq", "data", kept.state["node"]), exist_ok=True)
+        kept.unlock()
+        with open(kept.file("state.json"), "w", encoding="utf-8"):
+            pass
+    assert names[0] == names[1]
+
+
+def test_detach__an_interrupt_on_the_way_leaves_nothing(tmp_path):
+    data = str(tmp_path / "data")
+    up = subprocess.Popen([sys.executable, FLEET, "up", "--data", data, "--port", "0", "--detach"], env=environment(),
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    everyone = eventually(lambda: starting(psutil.Process(up.pid)), what="a server")
+    up.send_signal(signal.SIGINT)
+    assert up.wait(60) != 0
+    eventually(lambda: gone(everyone), what="nothing left")
+
+
+def starting(process):
+    """It, its supervisor, and what that has started, once there is such a thing."""
+    children = process.children(recursive=True)
+    return [process, *children] if len(children) > 1 else None
 
 
 def test_detach__returns_when_ready_and_down_leaves_nothing(tmp_path):
@@ -236,6 +292,16 @@ def test_up__uses_servers_that_exist(make_local, servers):
     local = make_local("--workers", "1", MILLRACE_AMQP_URL=servers.amqp_url, MILLRACE_REDIS_URL=servers.redis_url).up()
     assert sorted(local.state()["processes"]) == ["gateway", "worker-1"]
     local.completes(local.submit(0.01))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_demo__that_is_ended_from_outside_leaves_nothing(number, tmp_path):
+    demo = subprocess.Popen([sys.executable, FLEET, "demo"], env={**environment(), "TMPDIR": str(tmp_path)},
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    everyone = eventually(lambda: starting(psutil.Process(demo.pid)), what="a server")
+    demo.send_signal(number)
+    assert demo.wait(60) != 0
+    eventually(lambda: gone(everyone), deadline=30, what="nothing left")
 
 
 def test_demo__shows_a_product_and_leaves_nothing():

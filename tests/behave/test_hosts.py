@@ -35,7 +35,9 @@ commands_file={commands}
 grace_seconds=20
 staging={staging}
 """
-COMMANDS = {"shout": {"argv": ["/usr/bin/tr", "a-z", "A-Z"], "input": "stdin", "output": "stdout"}}
+COMMANDS = {"shout": {"argv": ["/usr/bin/tr", "a-z", "A-Z"], "input": "stdin", "output": "stdout"},
+            "peek": {"argv": ["/bin/sh", "-c", "cat /proc/[0-9]*/environ 2>&1; true"], "input": "stdin",
+                     "output": "stdout"}}
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,14 @@ def test_nobody_comes_in_without_a_secret(fleet):
     assert fleet.run("ps", "-o", "user=", "-p", main_pid(fleet, "millrace-worker")).strip() == "millrace"
 
 
+def test_a_listed_program_sees_no_password(fleet):
+    (fleet.shown / "nothing").write_text("-")
+    peek = millrace(fleet, "submit", "command", "command=peek", "-f", fleet.shown / "nothing")
+    assert millrace(fleet, "wait", peek).endswith("completed")
+    seen = millrace(fleet, "result", peek)
+    assert "HOME=" in seen and "MILLRACE_AMQP_URL" not in seen and "MILLRACE_REDIS_URL" not in seen
+
+
 def test_a_stop_lets_the_running_job_finish(fleet):
     job = millrace(fleet, "submit", "spin", "seconds=3")
     eventually(lambda: json.loads(millrace(fleet, "status", job, "--json"))["state"] == "in-progress", deadline=20)
@@ -145,3 +155,17 @@ def test_what_dies_is_started_again(fleet):
     (fleet.shown / "more").write_bytes(b"leaf")
     assert millrace(fleet, "--patience", "30", "hash", fleet.shown / "more", "-n", "1") == \
         hashlib.sha512(b"leaf").hexdigest()
+
+
+def test_redis_comes_up_when_its_address_comes_late(fleet):
+    """As at a boot. Debian's unit alone gives up for good after five tries."""
+    def show(name):
+        return fleet.run("systemctl", "show", f"--property={name}", "--value", "redis-server").strip()
+
+    fleet.run("systemctl", "stop", "redis-server")
+    fleet.run("ip", "address", "del", f"{ADDRESS}/24", "dev", "lan")
+    fleet.try_run("systemctl", "start", "redis-server")
+    eventually(lambda: int(show("NRestarts")) > 0, what="a failed start")
+    assert show("StartLimitIntervalUSec") == "0"
+    fleet.run("ip", "address", "add", f"{ADDRESS}/24", "dev", "lan")
+    eventually(lambda: show("ActiveState") == "active", what="redis-server is up")

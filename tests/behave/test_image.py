@@ -11,7 +11,7 @@ import zlib
 
 import numpy
 import pytest
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, features
+from PIL import Image, ImageCms, ImageOps, IptcImagePlugin, PngImagePlugin, features
 
 from harness import BUILD
 
@@ -22,6 +22,7 @@ FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF
 LOSSLESS = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True, "exact": True}}
 ORIENTATION = 0x0112
 MAKE = 0x010f
+IPTC, PHOTOSHOP_TAG = 33723, 34377
 
 
 class Refused(Exception):
@@ -236,6 +237,33 @@ def test_stripping_alone_keeps_the_coefficients(tmp_path, image):
     file = save(draw(), "PNG", pnginfo=texts)
     assert image(file, "flip:h").text == {"Comment": "secret words"}
     assert image(file, "flip:h", strip=1).text == {}
+
+
+def jpeg_with(*segments):
+    """A JPEG with further segments (code, bytes) behind JFIF's."""
+    file = save(draw(), "JPEG")
+    added = b"".join(bytes((0xff, code)) + struct.pack(">H", len(content) + 2) + content for code, content in segments)
+    return file[:20] + added + file[20:]
+
+
+@pytest.mark.parametrize("ops", ["", "rotate:90", "scale:0.5"])
+@pytest.mark.parametrize("code, mark", [(0xe0, b"JFXX\0\x10"), (0xe0, b"CIFF"), (0xee, b"Notes"), (0xe2, b"MPF\0")])
+def test_stripping_leaves_no_segment_of_an_application(tmp_path, ops, code, mark):
+    assert b"secret" not in run(tmp_path, jpeg_with((code, mark + b"secret words")), ops, strip=1)
+
+
+CAPTION = b"\x1c\x02\x78\0\x07a plant"  # one field of IPTC
+PHOTOSHOP = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(CAPTION)) + CAPTION
+
+
+def test_iptc_goes_along_or_is_left_out(image):
+    file = jpeg_with((0xed, b"Photoshop 3.0\0" + PHOTOSHOP))
+    assert IptcImagePlugin.getiptcinfo(image(file, "scale:0.5")) == {(2, 120): b"a plant"}
+    assert IPTC not in image(file, "convert:tiff").tag_v2
+    file = save(draw(), "TIFF", tiffinfo={IPTC: CAPTION, PHOTOSHOP_TAG: PHOTOSHOP})
+    out = image(file, "scale:0.5")
+    assert IPTC not in out.tag_v2 and out.tag_v2[PHOTOSHOP_TAG] == PHOTOSHOP
+    assert "APP13" not in dict(image(file, "convert:jpeg").applist)
 
 
 # ---- what the operations do -------------------------------------------------

@@ -105,6 +105,12 @@ def test_threads_come_and_go_in_the_jail(fleet):
         assert "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status
 
 
+def resident(worker):
+    """kB of its executor."""
+    with open(f"/proc/{executor(worker)}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
 @pytest.mark.skipif(IS_SANITIZED, reason="sanitizers take memory of their own")
 def test_many_images_need_no_more_memory_than_a_few(fleet):
     worker = start(fleet)
@@ -114,12 +120,36 @@ def test_many_images_need_no_more_memory_than_a_few(fleet):
                 for i in range(count) for format in ("JPEG", "PNG", "WEBP", "TIFF")]
         for job in jobs:
             completed(fleet, job)
-        with open(f"/proc/{executor(worker)}/status") as f:
-            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+        return resident(worker)
 
     first = work(5)
-    assert work(25) - first < 4096  # kB
+    assert work(25) - first < 4096
     assert first < 80 * 1024
+
+
+@pytest.mark.skipif(IS_SANITIZED, reason="sanitizers take memory of their own")
+def test_images_that_fail_leave_no_memory_taken(fleet):
+    worker = start(fleet)
+    files = {format: save(draw(300, 200, noise=20), format) for format in ("JPEG", "PNG", "TIFF")}
+
+    def work(count):
+        jobs = [fleet.submit("image", file[:len(file) // 2], ops=f"convert:{target}")
+                for _ in range(count) for file in files.values() for target in ("jpeg", "png", "webp", "tiff")]
+        for job in jobs:
+            assert fleet.wait_end(job)["error"]["code"] == "bad-body"
+        return resident(worker)
+
+    first, pid = work(3), executor(worker)
+    assert work(25) - first < 4096
+    assert executor(worker) == pid
+
+
+def test_a_crop_stands_in_a_url_as_it_is(fleet):
+    start(fleet)
+    answer = fleet.call("POST", "/jobs/image?ops=crop:10x20+3+4", data=save(draw(), "PNG"))
+    job = answer.json()["id"]
+    completed(fleet, job)
+    assert loaded(fleet, job).size == (10, 20)
 
 
 def test_other_kinds_do_not_load_what_images_need(servers, make_fleet):

@@ -8,7 +8,7 @@ import os
 import numpy
 import pytest
 
-from harness import BUILD, REPOSITORY
+from harness import BUILD, REPOSITORY, eventually
 
 DTYPES = ("f8", "f4", "i8", "i4")
 ORDERS = ("C", "F")
@@ -328,6 +328,30 @@ def test_a_product_with_one_wrong_number_is_not_a_result(make_fleet, servers, si
     assert record["attempt"] == 2
     assert_is_product(result(fleet, job), a, a)
     assert "millrace_unverified_products_total 1" in fleet.call("GET", "/metrics").text
+
+
+@pytest.mark.parametrize("cut", [{}, {"tile_m": 250, "tile_n": 250}], ids=["whole", "in tiles"])
+def test_a_full_disk_under_a_product_is_tried_again(make_fleet, servers, small_disk, cut):
+    """And its worker goes on with jobs that need no disk."""
+    fleet = make_fleet(servers, MILLRACE_INLINE_MAX=INLINE_MAX, MILLRACE_ATTEMPTS_MAX=10)
+    fleet.blob_dir = os.path.join(small_disk, "blobs")
+    fleet.start_gateway()
+    worker = fleet.start_worker(MILLRACE_BACKOFF_BASE_SECONDS=1)
+    executors = worker.executors()
+    ballast = os.path.join(small_disk, "ballast")
+    with open(ballast, "wb") as file:
+        file.write(b"x" * 2_900_000)  # room for two tiles of half a MB, not for the product
+    a, b = philox(500, 300, 1), philox(300, 500, 2)
+    job = submit_json(fleet, random_operand(500, 300, 1), random_operand(300, 500, 2), **cut)
+    retrying = eventually(lambda: fleet.call("GET", "/jobs", params={"state": "retrying"}).json()["jobs"])
+    assert retrying[0]["error"]["code"] == "disk-full" and "no room" in retrying[0]["error"]["detail"]
+    assert (retrying[0]["id"] == job) == (not cut)
+    completed(fleet, submit_json(fleet, [[2]], [[3]]))
+    eventually(lambda: os.listdir(os.path.join(fleet.blob_dir, "tmp")) == [], what="nothing left of it")
+    os.unlink(ballast)
+    completed(fleet, job)
+    assert_is_product(result(fleet, job), a, b)
+    assert worker.executors() == executors
 
 
 # ---- blobs outlive a gateway --------------------------------------------------------------------

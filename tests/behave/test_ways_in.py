@@ -223,10 +223,9 @@ def test_an_upload_has_a_limit(fleet):
 # -- servers that fail, and requests that come twice
 
 
-def test_a_store_that_is_down_takes_nothing(make_fleet, private_servers):
-    fleet = make_fleet(private_servers)
+def test_a_store_that_is_down_takes_nothing(fleet, servers):
     fleet.start_gateway()
-    private_servers.redis.kill9()
+    servers.redis.kill9()
     refused(fleet.call("PUT", "/enqueue?iterations=1", data=b"x" * 500000), 503, "store-down")
     assert files(fleet) == []
 

@@ -8,7 +8,7 @@ import signal
 import pika
 import pytest
 from bench import Bench, new_id
-from harness import eventually
+from harness import BUILD, eventually
 
 SHORT_LEASE = 3
 
@@ -129,6 +129,41 @@ def test_a_job_that_comes_back_to_the_worker_that_runs_it_is_rebound(private_ben
     private_bench.assert_all_acked("spin")
 
 
+def test_a_slot_that_has_no_executor_does_not_throw_messages_about(private_bench, tmp_path):
+    """It got the channel of another one, with a consumer that it would not have been given itself."""
+    path, broken = tmp_path / "executor", tmp_path / "broken"
+    path.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 1\nexec {os.path.join(BUILD, "millrace-exec")}\n')
+    path.chmod(0o755)
+    worker = private_bench.fleet.start_worker(MILLRACE_SLOTS=2, MILLRACE_KINDS="spin", MILLRACE_EXEC=path)
+    idle = worker.executors()
+    job = private_bench.put("spin", seconds=50)
+    private_bench.wait(job, "in-progress")
+    private_bench.servers.redis.sigstop()  # so its attempt has failed, and its slot is not yet free
+    broken.touch()
+    os.kill(busy_one(idle), signal.SIGKILL)
+    eventually(lambda: worker.log().count("executor-broken") >= 6, deadline=30)  # from here on seconds apart
+    private_bench.servers.rabbitmq.restart()
+    eventually(lambda: "job-rebound" in worker.log(), deadline=30)
+    private_bench.servers.redis.sigcont()
+    eventually(lambda: "job-retrying" in worker.log())
+    others = [private_bench.put("spin", seconds=50) for _ in range(2)]
+    eventually(lambda: "in-progress" in [private_bench.field(other, "state") for other in others])
+    starts = worker.log().count("executor-broken")
+    eventually(lambda: worker.log().count("executor-broken") >= starts + 2, deadline=30)
+    worker.kill9()
+    eventually(lambda: private_bench.ready("spin") == 3)
+    assert max(private_bench.take("spin").headers.get("x-delivery-count", 0) for _ in range(3)) < 10
+
+
+def busy_one(pids):
+    """Which of them computes."""
+    def times():
+        for pid in pids:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                yield int(file.read().rsplit(")", 1)[1].split()[11])
+    return eventually(lambda: next((pid for pid, ticks in zip(pids, times()) if ticks > 50), None))
+
+
 def test_a_failed_attempt_waits_for_the_broker_and_not_with_an_ack(private_bench):
     private_bench.fleet.start_worker(MILLRACE_ATTEMPTS_MAX=2, MILLRACE_BACKOFF_BASE_SECONDS=1)
     job = private_bench.put("spin", seconds=30, timeout=2)
@@ -142,15 +177,15 @@ def test_a_failed_attempt_waits_for_the_broker_and_not_with_an_ack(private_bench
     private_bench.assert_all_acked("spin")
 
 
-def test_a_drain_without_redis_gives_the_message_back_all_the_same(private_bench):
-    worker = private_bench.fleet.start_worker(MILLRACE_GRACE_SECONDS=0, MILLRACE_LEASE_SECONDS=SHORT_LEASE)
-    job = private_bench.put("spin", seconds=2)
-    private_bench.wait(job, "in-progress")
-    private_bench.servers.redis.kill9()
+def test_a_drain_without_redis_gives_the_message_back_all_the_same(bench):
+    worker = bench.fleet.start_worker(MILLRACE_GRACE_SECONDS=0, MILLRACE_LEASE_SECONDS=SHORT_LEASE)
+    job = bench.put("spin", seconds=2)
+    bench.wait(job, "in-progress")
+    bench.servers.redis.kill9()
     worker.sigterm()
     assert worker.wait() == 0
-    private_bench.servers.redis.start()
-    private_bench.servers.redis.wait_ready()
-    private_bench.fleet.start_worker(MILLRACE_LEASE_SECONDS=SHORT_LEASE)
-    private_bench.wait(job, "completed", deadline=30)
-    private_bench.assert_all_acked("spin")
+    bench.servers.redis.start()
+    bench.servers.redis.wait_ready()
+    bench.fleet.start_worker(MILLRACE_LEASE_SECONDS=SHORT_LEASE)
+    bench.wait(job, "completed", deadline=30)
+    bench.assert_all_acked("spin")

@@ -49,7 +49,7 @@ def kubectl(arguments):
         return print('{"tolerance": {}}' if not (STATE / "old-keda").exists() else "{}")
     if arguments[:2] == ["get", "nodes"]:
         minikube, provider = NODES[said("cluster", "minikube")]
-        return print("192.0.2.9" if "InternalIP" in line else minikube if "minikube" in line else provider, end="")
+        return print("192.0.2.9 2001:db8::9" if "InternalIP" in line else minikube if "minikube" in line else provider, end="")
     if arguments[:2] == ["get", "service"]:
         return print("30123", end="")
     if arguments[:2] == ["apply", "-k"]:

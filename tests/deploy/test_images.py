@@ -29,9 +29,10 @@ IMAGES = {
 def mirror():
     """The first Debian mirror that this machine's apt uses."""
     for file in [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]:
-        found = re.search(r"https?://\S*/debian(?=[\s/])", file.read_text()) if file.is_file() else None
+        text = file.read_text() if file.is_file() else ""
+        found = re.search(r"^(?:deb\s|URIs:).*?(https?://\S*/debian)/?(?=\s|$)", text, re.MULTILINE)
         if found:
-            return found.group()
+            return found.group(1)
     return "http://deb.debian.org/debian"
 
 
@@ -60,6 +61,9 @@ def buildah(tmp_path_factory):
     engine = Buildah(folder)
     root = folder / "base"
     subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root, mirror()], check=True, capture_output=True)
+    for folder in ("var/cache", "var/lib/apt/lists", "var/log"):  # as the image has none: they are no part of its size
+        shutil.rmtree(root / folder)
+        (root / folder).mkdir()
     container = engine("from", "scratch")
     engine("add", "-q", container, root, "/")
     engine("commit", "-q", container, BASE)
@@ -68,8 +72,8 @@ def buildah(tmp_path_factory):
     subprocess.run(["git", "clone", "-q", REPOSITORY, checkout], check=True)
     for image, (file, target, _) in IMAGES.items():
         aim = ["--target", target] if target else []
-        engine("bud", "--isolation", "chroot", "--pull-never", "--layers", "-f", f"docker/{file}", *aim, "-t", image, ".",
-               cwd=checkout)
+        engine("bud", "--isolation", "chroot", "--pull-never", "--layers", "-f", f"docker/{file}", *aim, "-t", image,
+               ".", cwd=checkout)
     yield engine
     engine("rm", "--all")
     engine("rmi", "--all", "--force")
@@ -92,7 +96,7 @@ def test_an_image_adds_no_more_to_its_base_than_promised(buildah, image):
     container, root = buildah.mounted(image)
     added = size(root) - size(base)
     print(f"{image}: {added / MB:.0f} MB above its base")
-    assert added <= IMAGES[image][2]
+    assert 0 < added <= IMAGES[image][2]
     config = buildah("inspect", "--format", "{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}", container)
     assert config.startswith("10001:10001 [/usr/bin/millrace-")
 
@@ -107,8 +111,7 @@ class Container:
         for key, value in env.items():
             words += ["--env", f"{key}={value}"]
         program = "/usr/bin/millrace-api" if image == "millrace-api" else "/usr/bin/millrace-worker"
-        self.process = subprocess.Popen([*words, self.name, program], stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen([*words, self.name, program])
 
     def stop(self):
         self.process.terminate()
@@ -116,7 +119,6 @@ class Container:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        return self.process.stdout.read()
 
 
 def test_the_images_run_a_job(buildah, servers, tmp_path):
@@ -135,14 +137,15 @@ def test_the_images_run_a_job(buildah, servers, tmp_path):
     try:
         eventually(lambda: requests.get(f"http://127.0.0.1:{probe}/readyz", timeout=2).status_code == 200, deadline=60)
         eventually(lambda: requests.get(url + "/readyz", timeout=2).status_code == 200, deadline=60)
-        made = requests.post(url + "/matrix_multiplication", json={"A": [[1, 2], [3, 4]], "B": [[5, 6], [7, 8]]}, timeout=9)
+        operands = {"A": [[1, 2], [3, 4]], "B": [[5, 6], [7, 8]]}
+        made = requests.post(url + "/matrix_multiplication", json=operands, timeout=9)
         answer = requests.get(url + made.json()["links"]["self"] + "?wait=30", timeout=40).json()
         assert answer["state"] == "completed", answer
         result = requests.get(url + made.json()["links"]["result"], timeout=9).json()
         assert result == {"C": [[19, 22], [43, 50]]}
     finally:
-        said = [container.stop() for container in running]
-    assert all("10001" in text or text for text in said)
+        for container in running:
+            container.stop()
 
 
 @pytest.mark.parametrize("image", IMAGES)

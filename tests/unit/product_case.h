@@ -279,7 +279,7 @@ static void expect_cell(const struct given *a, const struct given *b, uint64_t i
         fail_msg("row %d, column %d is %.17g, not %.17Lg", (int)i, (int)j, real_at(o, cell), sum);
 }
 
-static void expect_product(const struct run *r)
+static inline void expect_product(const struct run *r)
 {
     struct outcome o = compute(r);
 

@@ -67,6 +67,18 @@ static void ops__convert_is_no_step(void **state)
     refuses("convert:png,convert:png", "more than once");
 }
 
+/* The query of a URL has a blank for each plus that is not escaped. */
+static void ops__a_crop_may_have_blanks_for_its_pluses(void **state)
+{
+    (void)state;
+    read_ops("crop:10x20 3 4");
+    assert_int_equal(plan.ops[0].width, 10);
+    assert_int_equal(plan.ops[0].height, 20);
+    assert_int_equal(plan.ops[0].x, 3);
+    assert_int_equal(plan.ops[0].y, 4);
+    refuses("crop:10x20  3 4", "must be crop:WxH+X+Y");
+}
+
 static void ops__what_cannot_be_read_is_named(void **state)
 {
     (void)state;
@@ -177,7 +189,9 @@ static struct buf make_jpeg(const void *exif, size_t len)
     add_segment(&b, 0xfe, "secret", 6);
     add_segment(&b, 0xe1, exif, len);
     add_segment(&b, 0xe2, "ICC_PROFILE\0\1\1abc", 17);
+    add_segment(&b, 0xe0, "JFXX\0\x10thumbnail", 15);
     add_segment(&b, 0xe2, "MPF\0", 4);
+    add_segment(&b, 0xee, "words", 5);
     add_segment(&b, 0xee, "Adobe", 5);
     add_segment(&b, 0xdb, "tables", 6);
     buf_append(&b, "\xff\xda\0\x02\xff\xe1\0\x06Exif", 12);
@@ -294,6 +308,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ops__are_read_in_their_order),
         cmocka_unit_test(ops__convert_is_no_step),
+        cmocka_unit_test(ops__a_crop_may_have_blanks_for_its_pluses),
         cmocka_unit_test(ops__what_cannot_be_read_is_named),
         cmocka_unit_test(ops__quarter_turns),
         cmocka_unit_test(ops__colours),

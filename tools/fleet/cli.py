@@ -130,17 +130,21 @@ def _say(text):
 def _up_detached(options):
     """The supervisor is a child; what it says until it is ready comes through a pipe."""
     reader, writer = os.pipe()
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # one that comes now waits until it meets the child, too
     child = os.fork()
     if child == 0:
         os.close(reader)
         os.setsid()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
         for stream in (1, 2):
             os.dup2(writer, stream)
         os.close(writer)
         os._exit(_supervise_detached(options))
     os.close(writer)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stops:
         signal.signal(number, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
     with os.fdopen(reader, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             print(line, end="", flush=True)

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 
+from fleet.process import die_with
 from fleet.supervisor import REPOSITORY
 
 A = [[1, 2, 3], [4, 5, 6]]
@@ -35,12 +36,16 @@ BROKEN = {"turned": 3, "processed": 1}  # of the pictures that tools/make_datase
 
 
 def run():
+    parent = os.getpid()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     data = tempfile.mkdtemp(prefix="millrace-demo-")
     fleet = None
     try:
         print("Starting a private RabbitMQ, Redis, a gateway and two workers ...", flush=True)
         fleet = subprocess.Popen([sys.executable, os.path.dirname(__file__), "up", "--port", "0", "--data", data,
                                   "--workers", "2"], stdout=subprocess.PIPE, text=True, start_new_session=True,
+                                 preexec_fn=lambda: die_with(parent, signal.SIGTERM),
                                  env={**os.environ, "MILLRACE_COMMANDS_FILE": _list_commands()})
         url = _ready_url(fleet)
         if url is None:
@@ -48,9 +53,15 @@ def run():
         return _show(Client(url), url)
     finally:
         if fleet:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda *_: fleet.send_signal(signal.SIGTERM))  # again: at once
             fleet.send_signal(signal.SIGTERM)
             fleet.communicate()
         shutil.rmtree(data, ignore_errors=True)
+
+
+def _leave(number, _frame):
+    raise SystemExit(128 + number)  # by way of the finally above
 
 
 def _list_commands():

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import secrets
 
 from fleet import process
@@ -87,11 +88,19 @@ class Folder:
     def _choose_addresses(self):
         """Ports stay as they were unless somebody else took one; the node name stays for ever,
         since RabbitMQ keeps its data under it."""
-        self.state.setdefault("node", f"millrace-{secrets.token_hex(4)}@localhost")
+        self.state.setdefault("node", self._node_of_data() or f"millrace-{secrets.token_hex(4)}@localhost")
         ports = self.state.setdefault("ports", {})
         for name in ("epmd", "amqp", "dist", "redis"):
             if name not in ports or not process.port_is_free(ports[name]):
                 ports[name] = free_port(taken=ports.values())
+
+    def _node_of_data(self):
+        """The name as the queues have it: a state.json that a crash of the host has cost must not cost them, too."""
+        try:
+            names = os.listdir(self.file("rabbitmq", "data"))
+        except FileNotFoundError:
+            return None
+        return next((name for name in names if re.fullmatch(r"millrace-[0-9a-f]{8}@localhost", name)), None)
 
 
 def free_port(taken=()):

@@ -8,6 +8,7 @@
 
 import itertools
 import os
+import subprocess
 import time
 from dataclasses import replace
 
@@ -49,21 +50,29 @@ class Keeper:
         if self.stopping or now < self._start_at:
             return False
         self._forget_readiness()
-        self.process = Process(self.program)
+        try:
+            self.process = Process(self.program)
+        except (OSError, subprocess.SubprocessError) as error:  # a full disk, no process or memory left: for a while
+            self._start_later(now, "cannot be started", error, say)
+            return False
         return True
 
     def _note_end(self, now, say):
         if now - self.process.started > STEADY_SECONDS:
             self.deaths = 0
-        delay = RESTART_DELAYS[min(self.deaths, len(RESTART_DELAYS) - 1)]
-        self._start_at = now + delay
-        self.deaths += 1
-        self.last_end = self.process.status()
+        end = self.process.status()
         self.process.kill()
         self.process = None
         self._forget_readiness()
+        self._start_later(now, "ended", end, say)
+
+    def _start_later(self, now, what, why, say):
+        delay = RESTART_DELAYS[min(self.deaths, len(RESTART_DELAYS) - 1)]
+        self._start_at = now + delay
+        self.deaths += 1
+        self.last_end = why
         if not self.stopping:
-            say(f"{self.program.name} ended ({self.last_end}); it starts again in {delay:g} s")
+            say(f"{self.program.name} {what} ({why}); it starts again in {delay:g} s")
 
     def _forget_readiness(self):
         if self._ready_file and os.path.exists(self._ready_file):

@@ -40,7 +40,7 @@ class Process:
         with open(program.log, "ab") as log:
             self._popen = subprocess.Popen(
                 program.argv, env=program.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=lambda: _die_with(parent))
+                start_new_session=True, preexec_fn=lambda: die_with(parent))
         self.pid = self._popen.pid
         self.start_time = start_time_of(self.pid)
         self.started = time.monotonic()
@@ -90,9 +90,9 @@ class Process:
         return ended
 
 
-def _die_with(parent):
-    """Runs in the child between fork and exec."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with(parent, number=signal.SIGKILL):
+    """Runs in the child between fork and exec: it gets this signal when its parent dies."""
+    _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:  # it died before the call above
         os._exit(1)
 

@@ -31,6 +31,9 @@ RABBITMQ_CONFIG = """\
 """
 
 
+NOT_IN_PATHS = "'\"`$\\\n"  # it asks `df` for the room on its disk through a shell, and waits for ever where that fails
+
+
 class RabbitMQ:
     """Two programs: epmd, which answers for the node's name, and the node.
 
@@ -40,6 +43,8 @@ class RabbitMQ:
     """
 
     def __init__(self, folder, address="127.0.0.1", user="guest", password="guest"):
+        if set(folder.path) & set(NOT_IN_PATHS):
+            raise Refused(f"RabbitMQ cannot keep its data in {folder.path}: no path with one of {NOT_IN_PATHS}")
         ports = folder.state["ports"]
         self.address, self.port = address, ports["amqp"]
         self.url = f"amqp://{user}:{password}@{address}:{self.port}/%2F"

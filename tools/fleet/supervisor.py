@@ -29,6 +29,7 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__f
 TICK_SECONDS = 0.1
 SCALE_SECONDS = 0.5
 SERVER_START_SECONDS = 90
+SERVER_STOP_SECONDS = 20  # RabbitMQ does not listen to SIGTERM while it starts
 READY_SECONDS = 30
 SETTLE_SECONDS = 5
 OWN_NAMES = {"MILLRACE_BUILD", "MILLRACE_SCHEMAS", "MILLRACE_TEST_LONG"}  # of these tools, not of the daemons
@@ -46,6 +47,7 @@ class Supervisor:
         self._keepers = []  # servers, then the gateway: all but the workers
         self._pool = None
         self._signals = 0
+        self._is_recorded = True  # who runs
         self._servers = []
         self._key = None
         listen = os.environ.get("MILLRACE_LISTEN", "127.0.0.1")
@@ -195,8 +197,18 @@ class Supervisor:
             changed.append(self._pool.step(now, self._say))
         running = [keeper.process for keeper in self._all_keepers() if keeper.process]
         process.reap_orphans({child.pid for child in running})
-        if any(changed):
+        if any(changed) or not self._is_recorded:
+            self._record(running)
+
+    def _record(self, running):
+        """A disk that is full must not end what runs; it is noted when there is room again."""
+        try:
             self._folder.record(running)
+            self._is_recorded = True
+        except OSError as error:
+            if self._is_recorded:
+                self._say(f"who runs cannot be noted in {self._folder.path}: {error}")
+            self._is_recorded = False
 
     def _get(self, path):
         """The document at path, or None. No proxy, no patience: supervision must go on."""
@@ -237,11 +249,12 @@ class Supervisor:
         stages = [[keeper] for keeper in reversed(self._keepers)]  # the gateway first, epmd last
         if self._pool:
             self._stop_all(self._pool.workers, self._folder.state["grace_seconds"], asked)
+        seconds = SERVER_STOP_SECONDS if self._pool else 0  # before there is a pool no server has served yet
         for stage in stages:
-            self._stop_all(stage, 20, asked)
+            self._stop_all(stage, seconds, asked)
         process.kill_orphans()
         self._folder.state.pop("supervisor", None)
-        self._folder.record([])
+        self._record([])
         self._folder.unlock()
 
     def _stop_all(self, keepers, seconds, asked):
@@ -266,5 +279,7 @@ def grace_seconds():
 
 
 def _tail(path, lines=8):
+    if not os.path.exists(path):
+        return "    (there is none)"
     with open(path, encoding="utf-8", errors="replace") as file:
         return "".join("    " + line for line in file.readlines()[-lines:]).rstrip()
