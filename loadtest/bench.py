@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""./run bench [NAME] [--quick] [--type quorum|classic]: README.md says what each line means."""
+"""./run bench [NAME] [--quick] [--type quorum|classic]: README.md says what each line means.
+
+./run bench load is no benchmark of a part but a test of a whole fleet, with
+options of its own: load.py.
+"""
 
 import argparse
 import importlib
@@ -32,7 +36,10 @@ class Options:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="./run bench", description="Benchmarks as JSON lines; no name: all, quick.")
+    if sys.argv[1:2] == ["load"]:
+        return load()
+    parser = argparse.ArgumentParser(prog="./run bench", description="Benchmarks as JSON lines; no name: all, quick.",
+                                     epilog="./run bench load --help: many clients against a whole fleet.")
     parser.add_argument("name", nargs="?", choices=BENCHES)
     parser.add_argument("--quick", action="store_true", help="one round instead of three")
     parser.add_argument("--type", choices=rig.QUEUE_TYPES, help="only this type of queue")
@@ -49,6 +56,15 @@ def main():
             note(f"{name}: no result: {failed}")
             failures += 1
     return 1 if failures else 0
+
+
+def load():
+    import load as test
+    try:
+        return test.main(sys.argv[2:])
+    except (rig.Failed, Refused, OSError) as failed:
+        print(f"load: {failed}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

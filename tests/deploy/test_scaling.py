@@ -164,9 +164,11 @@ def test_workers_fill_a_node_to_the_last_cpu():
     pods = rendered("eks").workers
     cores = groups_of_nodes()["millrace-worker"]["cores"]
     for pod in pods:
-        assert math.floor(round(room("millrace-worker", "cpu") / pod.request("cpu"), 6)) == cores, pod.name
-        assert pod.limit("cpu") == int(pod.env(rendered("eks"))["MILLRACE_SLOTS"])
-    assert max(pod.request("memory") for pod in pods) * cores <= room("millrace-worker", "memory")
+        slots = int(pod.env(rendered("eks"))["MILLRACE_SLOTS"])
+        fitting = math.floor(round(room("millrace-worker", "cpu") / pod.request("cpu"), 6))
+        assert fitting * slots == cores, pod.name
+        assert pod.limit("cpu") == slots
+        assert fitting * pod.request("memory") <= room("millrace-worker", "memory")
 
 
 def test_allocatable_is_what_eks_leaves():
@@ -180,7 +182,8 @@ def test_allocatable_is_what_eks_leaves():
 def test_memory_of_an_executor_leaves_room_for_its_worker(cluster):
     for pod in cluster.workers:
         own = quantity(pod.env(cluster)["MILLRACE_MEMORY_MAX"])
-        assert own + 128 * MIB <= pod.limit("memory"), pod.name
+        slots = int(pod.env(cluster)["MILLRACE_SLOTS"])
+        assert slots * own + 128 * MIB <= pod.limit("memory"), pod.name
         if cluster.name.startswith("eks"):
             assert pod.request("memory") == pod.limit("memory"), "a node that runs short would kill it"
 
@@ -196,7 +199,8 @@ def test_the_maxima_fit_the_nodes_and_each_other():
     cluster = rendered("eks")
     nodes = groups_of_nodes()
     workers = nodes["millrace-worker"]
-    assert sum(maximum(one) for one in scalers(cluster)) <= workers["max"] * workers["cores"]
+    assert sum(maximum(one) * cluster.pod(target(one)).request("cpu") for one in scalers(cluster)) <= (
+        workers["max"] * room("millrace-worker", "cpu"))
     flags = cluster.pod("cluster-autoscaler").container["command"]
     assert f"--max-nodes-total={sum(group['max'] for group in nodes.values())}" in flags
 

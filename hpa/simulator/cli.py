@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: which manifests, which traces, which changes for a trial, and what is shown of it."""
+
+import argparse
+import itertools
+import pathlib
+import sys
+
+from simulator import manifests, plot, report
+from simulator.cluster import Cluster
+from simulator.settings import SettingsError, names, policies_text, with_changes
+from simulator.traces import FileTrace, SHAPES, Trace
+
+EXAMPLES = """\
+examples:
+  simulate --targets                                  whether the shipped settings reach what they promise
+  simulate burst --set scale.max=24,48,96             a line for each value
+  simulate spike --explain 590-800 --svg spike.svg    why, and the curves
+  simulate jobs.csv --overlay k8s/overlays/eks        a trace of one's own: columns arrived, seconds and, maybe, kind
+  simulate --settings                                 every name that --set takes, and its value
+"""
+
+
+def parser():
+    shapes = "; ".join(f"{name}: {shape.help}" for name, shape in SHAPES.items())
+    found = argparse.ArgumentParser(
+        prog="simulate", description="Replays a trace of jobs against the shipped manifests, on paper.", epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("trace", nargs="*", default=[], help=f"{shapes}; or a CSV file. Default: burst")
+    found.add_argument("--overlay", default="eks", help="a kustomize overlay, by its folder, or eks or local (eks)")
+    found.add_argument("--nodes", default=manifests.ROOT / "hpa" / "nodes.yaml", help="groups of nodes (hpa/nodes.yaml)")
+    found.add_argument("--kind", default="matrix", help="of the jobs of a built-in trace; several, with commas: in equal "
+                       "shares (matrix)")
+    found.add_argument("--rate", type=float, default=1000.0, help="jobs per minute, at the peak (1000)")
+    found.add_argument("--job-seconds", type=float, default=20.0, help="their mean length (20)")
+    found.add_argument("--cv", type=float, default=0.5, help="standard deviation of the lengths over the mean (0.5)")
+    found.add_argument("--seed", type=int, default=1, help="another one: other arrivals, lengths and coincidences")
+    found.add_argument("--set", action="append", default=[], metavar="NAME=VALUE[,VALUE..]", dest="changes",
+                       help="a trial; several values, or several of these: every combination")
+    found.add_argument("--case", action="append", default=[], metavar="'NAME=VALUE NAME=VALUE ..'", dest="cases",
+                       help="changes that belong together: a line for each of these")
+    found.add_argument("--explain", nargs="?", const="0-", metavar="FROM-TO", help="the decisions, step by step (seconds)")
+    found.add_argument("--svg", metavar="FILE", help="the curves of the last run")
+    found.add_argument("--settings", action="store_true", help="print what the manifests came to, and end")
+    found.add_argument("--targets", action="store_true", help="the targets and whether they are reached; status 1 if not")
+    return found
+
+
+def overlay_folder(name):
+    shipped = manifests.ROOT / "k8s" / "overlays" / name
+    folder = shipped if shipped.is_dir() else pathlib.Path(name)
+    if not folder.is_dir():
+        raise SettingsError(f"there is no overlay '{name}'")
+    return folder
+
+
+def pair(option, text):
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"{option} takes NAME=VALUE, not '{text}'")
+    return name, value
+
+
+def trials(args):
+    """The changes of each line: every combination of the values of --set, in every case of --case."""
+    axes = [[(name, value) for value in values.split(",")]
+            for name, values in (pair("--set", change) for change in args.changes)]
+    cases = [dict(pair("--case", word) for word in case.split()) for case in args.cases] or [{}]
+    return [{**case, **dict(pairs)} for case in cases for pairs in itertools.product(*axes)]
+
+
+def make_trace(name, settings, args):
+    kinds = args.kind.split(",")
+    if name not in SHAPES:
+        trace = FileTrace(name, kinds[0])
+    else:
+        known = [settings.workloads[kind].job_limit for kind in kinds if kind in settings.workloads]
+        trace = Trace(name, kinds, args.rate, args.job_seconds, args.cv, min(known, default=0), args.seed)
+    for kind in trace.kinds:
+        if kind not in settings.workloads:
+            raise SettingsError(f"no ScaledObject among the manifests is for kind '{kind}': there are "
+                                f"{', '.join(sorted(settings.workloads))}")
+    return trace
+
+
+def simulate(name, settings, args, is_explained=False):
+    trace = make_trace(name, settings, args)
+    return Cluster(settings, trace.kinds, args.seed, is_explained).run(trace)
+
+
+def show_settings(settings, kind):
+    for name, value in names(settings, kind):
+        text = policies_text(value) if name.endswith("policies") else value
+        print(f"{name} = {text}")
+
+
+def explain(run, span):
+    since, _, until = span.partition("-")
+    try:
+        print(report.steps(run.diary, float(since or 0), float(until or "inf")))
+    except ValueError:
+        raise SettingsError(f"--explain takes FROM-TO in seconds, not '{span}'") from None
+
+
+def runs(settings, args):
+    """Every trace under every combination of changes; the table at the end, decisions before it."""
+    lines = [report.header()]
+    for name in args.trace or ["burst"]:
+        for changes in trials(args):
+            run = simulate(name, with_changes(settings, changes), args, args.explain is not None)
+            if args.explain is not None:
+                explain(run, args.explain)
+            lines.append(report.line(pathlib.Path(name).name, run,
+                                     " ".join(f"{key}={value}" for key, value in changes.items())))
+    print(report.table(lines))
+    print(report.LEGEND)
+    if args.svg:
+        pathlib.Path(args.svg).write_text(plot.svg(run, " ".join(lines[-1][:1] + lines[-1][-1:])), encoding="utf-8")
+
+
+def targets(settings, args):
+    lines, is_reached = [report.header()], True
+    for target in report.TARGETS:
+        for changes in trials(args):
+            run = simulate(target.trace, with_changes(settings, changes), args)
+            is_reached &= not any(target.misses(run))
+            lines.append(report.line(target.trace, run, report.verdict(target, run)))
+    print(report.table(lines))
+    print(report.LEGEND)
+    return 0 if is_reached else 1
+
+
+def main():
+    args = parser().parse_args()
+    try:
+        settings = manifests.settings_of(manifests.render(overlay_folder(args.overlay)), args.nodes)
+        if args.settings:
+            show_settings(with_changes(settings, trials(args)[0]), args.kind.split(",")[0])
+        elif args.targets:
+            return targets(settings, args)
+        else:
+            runs(settings, args)
+    except SettingsError as error:
+        print(f"simulate: {error}", file=sys.stderr)
+        return 2
+    return 0
