@@ -48,6 +48,11 @@ class Report:
         _print({"bench": self._bench, "summary": name, "value": value, "floor": floor,
                 "ratio": value / floor if floor else None, "bound": None, "ok": None})
 
+    def beside(self, name, value, peer):
+        """A summary that sets a value beside somebody else's; both may be 0."""
+        _print({"bench": self._bench, "summary": name, "value": value, "peer": peer,
+                "ratio": value / peer if peer else None, "bound": None, "ok": None})
+
     def _verdict(self, name, value, floor, ratio, judged, what, at_least, at_most):
         is_ok = judged >= at_least if at_most is None else judged <= at_most
         bound = f"{what} >= {_number(at_least)}" if at_most is None else f"{what} <= {_number(at_most)}"

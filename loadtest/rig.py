@@ -81,8 +81,13 @@ class Rig:
         broker, store = RabbitMQ(folder), Redis(folder)
         self.amqp_url, self.redis_port = broker.url, store.port
         self.redis_url = store.url
+        self._servers = broker, store
         self._start(broker.epmd)
         self.broker, self.redis = self._start(broker.node), self._start(store.node)
+        self._wait_servers()
+
+    def _wait_servers(self):
+        broker, store = self._servers
         wait_for(store.is_ready, 20, "Redis")
         wait_for(broker.is_ready, 60, "RabbitMQ")
 
@@ -97,6 +102,21 @@ class Rig:
             process.stop(20)
         self._processes = []
         shutil.rmtree(self.path, ignore_errors=True)
+
+    # -- servers that go away --------------------------------------------------
+
+    def broker_is_settled(self):
+        """Whether kill -9 would cost it no queue that was declared just now."""
+        return self._servers[0].is_settled()
+
+    def start_broker_again(self):
+        """One that ended, on its data; returns when it serves."""
+        self.broker = self._start(self.broker.program)
+        self._wait_servers()
+
+    def start_redis_again(self):
+        self.redis = self._start(self.redis.program)
+        self._wait_servers()
 
     # -- the product's programs ---------------------------------------------
 

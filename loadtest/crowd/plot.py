@@ -15,7 +15,7 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
 h1 {{ font-size: 1.4rem; }} svg {{ width: 100%; height: auto; display: block; margin: 1rem 0; }}
 td {{ padding: .1rem 1.2rem .1rem 0; }} td:last-child {{ text-align: right; font-variant-numeric: tabular-nums; }}
 text {{ font: 12px system-ui, sans-serif; fill: currentColor; }} .grid {{ stroke: currentColor; opacity: .15; }}
-.a {{ stroke: #1f6feb; fill: #1f6feb; }} .b {{ stroke: #d9822b; fill: #d9822b; }} tspan {{ stroke: none; }}
+.a {{ stroke: #1f6feb; fill: #1f6feb; }} .b {{ stroke: #d9822b; fill: #d9822b; }} tspan.a, tspan.b {{ stroke: none; }}
 path.line {{ fill: none; stroke-width: 1.8; }} path.area {{ stroke: none; opacity: .25; }}
 @media (prefers-color-scheme: dark) {{ body {{ color: #dbe4ee; background: #11161c; }} }}
 </style></head><body>
@@ -70,7 +70,8 @@ def _panel(times, top, first, second, first_values, second_values):
         parts.append(f'<text x="{across(value):.1f}" y="{top + HEIGHT - 6}" text-anchor="middle">{value:g}</text>')
     for style, values in (("a", first_values), ("b", second_values)):
         line = _steps([across(at) for at in times], [up(value) for value in values])
-        parts.append(f'<path class="{style} area" d="{line}V{up(0):.1f}H{LEFT}Z"/><path class="{style} line" d="{line}"/>')
+        parts.append(f'<path class="{style} area" d="{line}V{up(0):.1f}H{LEFT}Z"/>'
+                     f'<path class="{style} line" d="{line}"/>')
     return "".join(parts)
 
 
