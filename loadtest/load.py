@@ -19,18 +19,18 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 
 from crowd import ledger, plot, shapes
 from crowd.watch import Watch
-from rig import BUILD, REPOSITORY, Failed, free_port
+from rig import BUILD, REPOSITORY, Failed, Process, Program, free_port, tail, wait_for
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 FLEET = os.path.join(REPOSITORY, "tools", "fleet")
 PYTHON = "/usr/bin/python3"
 FAULTS_SHOWN = 5
+READY_SECONDS, STOP_SECONDS = 120, 60
 
 
 def main(arguments):
@@ -86,35 +86,43 @@ def _file(options, name):
 def _own_fleet(workers):
     """The URL of one that is there for as long as the with-block lasts."""
     with tempfile.TemporaryDirectory(prefix="millrace-load-") as folder:
-        fleet = [PYTHON, FLEET, "up", "--data", folder, "--port", str(free_port()), "--workers", workers, "--detach"]
-        up = subprocess.run(fleet, env={"MILLRACE_BUILD": BUILD, **os.environ}, capture_output=True, text=True,
-                            check=False)
+        port, log = free_port(), os.path.join(folder, "up.log")
+        words = [PYTHON, FLEET, "up", "--data", folder, "--port", str(port), "--workers", workers]
+        up = Process(Program("fleet", words, {"MILLRACE_BUILD": BUILD, **os.environ}, log))
         try:
-            ready = re.search(r"^ready: (\S+)$", up.stdout, re.MULTILINE)
-            if not ready:
-                raise Failed(f"no fleet: {(up.stderr or up.stdout).strip()}")
-            yield ready[1]
+            wait_for(lambda: "ready: " in _text(log) or not up.is_alive(), READY_SECONDS, "a fleet of its own")
+            if not up.is_alive():
+                raise Failed(f"no fleet: {_text(log).strip()}")
+            yield f"http://127.0.0.1:{port}"
         finally:
-            subprocess.run([PYTHON, FLEET, "down", "--data", folder], stdout=subprocess.DEVNULL, check=False)
+            up.stop(STOP_SECONDS)
 
 
 def _run_clients(url, options):
     """Locust, to its end; it leaves report.html, jobs.jsonl and locust.log."""
-    command = [PYTHON, "-m", "locust", "--locustfile", os.path.join(FOLDER, "locustfile.py"), "--headless",
-               "--only-summary", "--host", url, "--html", _file(options, "report.html"),
-               "--ledger", _file(options, "jobs.jsonl"), "--shape", options.shape, "--patience", str(options.patience)]
+    words = [PYTHON, "-m", "locust", "--locustfile", os.path.join(FOLDER, "locustfile.py"), "--headless",
+             "--only-summary", "--host", url, "--html", _file(options, "report.html"),
+             "--ledger", _file(options, "jobs.jsonl"), "--shape", options.shape, "--patience", str(options.patience)]
     for name in ("seconds", "rate"):
         if getattr(options, name):
-            command += [f"--{name}", str(getattr(options, name))]
+            words += [f"--{name}", str(getattr(options, name))]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "OPENBLAS_"))}
     env.update(OPENBLAS_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_file(options, "jobs.jsonl"))
-    with open(_file(options, "locust.log"), "w", encoding="utf-8") as log:
-        subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, cwd=FOLDER)
+    for name in ("jobs.jsonl", "locust.log"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_file(options, name))
+    clients = Process(Program("locust", words, env, _file(options, "locust.log")))
+    try:
+        clients.wait(None)
+    finally:
+        clients.stop(STOP_SECONDS)
     if not os.path.exists(_file(options, "jobs.jsonl")):
-        with open(log.name, encoding="utf-8", errors="replace") as file:
-            raise Failed("Locust did not run:\n" + "".join(file.readlines()[-8:]))
+        raise Failed(f"Locust did not run: {tail(clients.program.log)}")
+
+
+def _text(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 # -- what came out ----------------------------------------------------------------------------
