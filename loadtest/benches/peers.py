@@ -8,6 +8,7 @@ celery_careful  the same, waiting for the broker's confirms, and patient with Re
 Each has servers of its own and is measured as a whole, round by round; what failures cost is measured once.
 """
 
+import re
 import time
 
 import drive
@@ -96,7 +97,8 @@ def _try_product(rig):
     try:
         job = _send_product(rig)
     except Failed as refused:
-        return f"refused: {refused}"
+        status = re.search(r"answered by (\d+)", str(refused))
+        return f"refused by {status[1]}" if status else str(refused)
     try:
         rig.wait_completed(job, LOST_SECONDS)
     except Failed:

@@ -27,9 +27,9 @@ class CeleryRig(Rig):
     def start_gateway(self, **_):
         self.port = free_port()
         self.gateway = self._start(self._program(
-            "gateway", "gunicorn", "gateway:app", "--bind", f"127.0.0.1:{self.port}", "--workers",
-            str(measure.cpu_count()), "--worker-class", "uvicorn.workers.UvicornWorker", "--timeout", "120",
-            "--log-level", "warning"))
+            "gateway", "gunicorn", "gateway:app", "--config", os.path.join(APP, "workers_end.py"),
+            "--bind", f"127.0.0.1:{self.port}", "--workers", str(measure.cpu_count()),
+            "--worker-class", "uvicorn.workers.UvicornWorker", "--timeout", "120", "--log-level", "warning"))
         self._wait_daemon(self.gateway, lambda: is_ready(self.port))
 
     def start_worker(self, slots, **_):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peer's gateway: FastAPI in front of Celery, with the calls that the load generators make.
 
-Where there was a choice, it is what measured faster. Waiting for a result costs no thread: Celery's Redis backend
-announces results on a channel per job, which is listened to. Bodies are checked by the type of their members alone; a
-model of every number would take longer than the product.
+Publishing is done in whichever way measured faster. Waiting for a result costs no thread: Celery's Redis backend
+announces results on a channel per job, which is listened to. Bodies are checked by the type of their members alone, and
+not by a model of every number.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ results = redis.from_url(os.environ["FLEET_REDIS_URL"])
 async def submit(task, *arguments):
     if tasks.IS_CAREFUL:  # it waits for the broker's answer
         job = await run_in_threadpool(task.apply_async, arguments)
-    else:  # it writes to a socket, which is done in half the time that the thread pool would add
+    else:  # it writes to a socket, and the thread pool would only add to that
         job = task.apply_async(arguments)
     return JSONResponse({"id": job.id, "state": "pending"}, 202)
 
