@@ -7,6 +7,8 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import types
 
 import psutil
@@ -15,7 +17,7 @@ import requests
 
 from fleet import folder, scaler
 from harness import eventually, free_port, start_time_of
-from local import Local, run
+from local import FLEET, Local, environment, run
 
 
 def gone(processes):
