@@ -3,6 +3,7 @@
 
 import argparse
 import itertools
+import os
 import pathlib
 import sys
 
@@ -37,12 +38,13 @@ def parser():
     found.add_argument("--seed", type=int, default=1, help="another one: other arrivals, lengths and coincidences")
     found.add_argument("--set", action="append", default=[], metavar="NAME=VALUE[,VALUE..]", dest="changes",
                        help="a trial; several values, or several of these: every combination")
-    found.add_argument("--case", action="append", default=[], metavar="'NAME=VALUE NAME=VALUE ..'", dest="cases",
-                       help="changes that belong together: a line for each of these")
+    found.add_argument("--case", action="append", default=[], metavar="'TITLE: NAME=VALUE ..'", dest="cases",
+                       help="changes that belong together: a line for each of these; TITLE: stands in for them in the table")
     found.add_argument("--explain", nargs="?", const="0-", metavar="FROM-TO", help="the decisions, step by step (seconds)")
     found.add_argument("--svg", metavar="FILE", help="the curves of the last run")
     found.add_argument("--settings", action="store_true", help="print what the manifests came to, and end")
-    found.add_argument("--targets", action="store_true", help="the targets and whether they are reached; status 1 if not")
+    found.add_argument("--targets", action="store_true", help="the targets, of all traces that have any or of those named, and whether they are "
+                       "reached; status 1 if not")
     return found
 
 
@@ -61,12 +63,20 @@ def pair(option, text):
     return name, value
 
 
+def case_of(text):
+    """'TITLE: NAME=VALUE ..' -> (TITLE, changes); without a title the changes themselves are one."""
+    title, colon, rest = text.rpartition(": ")
+    changes = (rest if colon else text.rstrip(":")).split() if "=" in text else []
+    return (title if colon else text.rstrip(":")), dict(pair("--case", word) for word in changes)
+
+
 def trials(args):
-    """The changes of each line: every combination of the values of --set, in every case of --case."""
+    """(remark, changes) of each line: every combination of the values of --set, in every case of --case."""
     axes = [[(name, value) for value in values.split(",")]
             for name, values in (pair("--set", change) for change in args.changes)]
-    cases = [dict(pair("--case", word) for word in case.split()) for case in args.cases] or [{}]
-    return [{**case, **dict(pairs)} for case in cases for pairs in itertools.product(*axes)]
+    for title, changes in map(case_of, args.cases or [""]):
+        for pairs in itertools.product(*axes):
+            yield " ".join([title, *map("=".join, pairs)]).strip(), {**changes, **dict(pairs)}
 
 
 def make_trace(name, settings, args):
@@ -106,12 +116,11 @@ def runs(settings, args):
     """Every trace under every combination of changes; the table at the end, decisions before it."""
     lines = [report.header()]
     for name in args.trace or ["burst"]:
-        for changes in trials(args):
+        for remark, changes in trials(args):
             run = simulate(name, with_changes(settings, changes), args, args.explain is not None)
             if args.explain is not None:
                 explain(run, args.explain)
-            lines.append(report.line(pathlib.Path(name).name, run,
-                                     " ".join(f"{key}={value}" for key, value in changes.items())))
+            lines.append(report.line(pathlib.Path(name).name, run, remark))
     print(report.table(lines))
     print(report.LEGEND)
     if args.svg:
@@ -121,7 +130,9 @@ def runs(settings, args):
 def targets(settings, args):
     lines, is_reached = [report.header()], True
     for target in report.TARGETS:
-        for changes in trials(args):
+        if args.trace and target.trace not in args.trace:
+            continue
+        for _, changes in trials(args):
             run = simulate(target.trace, with_changes(settings, changes), args)
             is_reached &= not any(target.misses(run))
             lines.append(report.line(target.trace, run, report.verdict(target, run)))
@@ -135,7 +146,7 @@ def main():
     try:
         settings = manifests.settings_of(manifests.render(overlay_folder(args.overlay)), args.nodes)
         if args.settings:
-            show_settings(with_changes(settings, trials(args)[0]), args.kind.split(",")[0])
+            show_settings(with_changes(settings, next(trials(args))[1]), args.kind.split(",")[0])
         elif args.targets:
             return targets(settings, args)
         else:
@@ -143,4 +154,6 @@ def main():
     except SettingsError as error:
         print(f"simulate: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -72,7 +72,6 @@ class Workload:
     selector: tuple = ()      # ((label, value), ..)
     tolerations: tuple = ()   # ((key, value or None), ..)
     cost_after: float = None  # a job older than this raises the deletion cost; None: nothing does
-    cost_by_node: bool = False
 
 
 @dataclass(eq=False, frozen=True)
