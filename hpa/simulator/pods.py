@@ -95,9 +95,9 @@ class Crew:
                 self._join(pod)
 
     def cost(self, pod):
-        """The deletion cost that the worker has told the cluster (worker/pod.c): COST_OF_A_SLOT for each slot that has been
-        at the same job for long. Busy with shorter jobs it keeps up what it told; idle it takes it back, not sooner than
-        its own limit allows. Worked out when somebody asks."""
+        """The deletion cost that the worker has told the cluster (worker/pod.c): COST_OF_A_SLOT for each slot that has
+        been at the same job for long. Busy with shorter jobs it keeps up what it told; idle it takes it back, not
+        sooner than its own limit allows. Worked out when somebody asks."""
         if pod.running_since is None:
             return 0
         now = self._clock.now

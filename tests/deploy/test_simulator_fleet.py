@@ -48,7 +48,7 @@ def as_run_up():
 
 
 def ended_jobs(url):
-    """(created, seconds) of every job, in seconds since 1970: what each took, whatever else the machine did meanwhile."""
+    """(created, seconds) of every job, in seconds since 1970: what each took, whatever else the machine did."""
     jobs, cursor = [], ""
     while cursor is not None:
         page = requests.get(f"{url}/jobs?limit=100{cursor and '&after=' + cursor}", timeout=10).json()
