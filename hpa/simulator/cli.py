@@ -3,6 +3,7 @@
 
 import argparse
 import itertools
+import os
 import pathlib
 import sys
 
@@ -21,28 +22,37 @@ examples:
 """
 
 
+def positive(text):
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number above 0 is needed, not {text}")
+    return number
+
+
 def parser():
-    shapes = "; ".join(f"{name}: {shape.help}" for name, shape in SHAPES.items())
     found = argparse.ArgumentParser(
-        prog="simulate", description="Replays a trace of jobs against the shipped manifests, on paper.", epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("trace", nargs="*", default=[], help=f"{shapes}; or a CSV file. Default: burst")
-    found.add_argument("--overlay", default="eks", help="a kustomize overlay, by its folder, or eks or local (eks)")
-    found.add_argument("--nodes", default=manifests.ROOT / "hpa" / "nodes.yaml", help="groups of nodes (hpa/nodes.yaml)")
-    found.add_argument("--kind", default="matrix", help="of the jobs of a built-in trace; several, with commas: in equal "
-                       "shares (matrix)")
-    found.add_argument("--rate", type=float, default=1000.0, help="jobs per minute, at the peak (1000)")
-    found.add_argument("--job-seconds", type=float, default=20.0, help="their mean length (20)")
-    found.add_argument("--cv", type=float, default=0.5, help="standard deviation of the lengths over the mean (0.5)")
-    found.add_argument("--seed", type=int, default=1, help="another one: other arrivals, lengths and coincidences")
-    found.add_argument("--set", action="append", default=[], metavar="NAME=VALUE[,VALUE..]", dest="changes",
-                       help="a trial; several values, or several of these: every combination")
-    found.add_argument("--case", action="append", default=[], metavar="'NAME=VALUE NAME=VALUE ..'", dest="cases",
-                       help="changes that belong together: a line for each of these")
-    found.add_argument("--explain", nargs="?", const="0-", metavar="FROM-TO", help="the decisions, step by step (seconds)")
-    found.add_argument("--svg", metavar="FILE", help="the curves of the last run")
-    found.add_argument("--settings", action="store_true", help="print what the manifests came to, and end")
-    found.add_argument("--targets", action="store_true", help="the targets and whether they are reached; status 1 if not")
+        prog="simulate", description="Replays a trace of jobs against the shipped manifests, on paper.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    option = found.add_argument
+    shapes = "; ".join(f"{name}: {shape.help}" for name, shape in SHAPES.items())
+    option("trace", nargs="*", default=[], help=f"{shapes}; or a CSV file. Default: burst")
+    option("--overlay", default="eks", help="a kustomize overlay, by its folder, or eks or local (eks)")
+    option("--nodes", default=manifests.NODES, help="the file with the groups of nodes (hpa/nodes.yaml)")
+    option("--kind", default="matrix", help="of the jobs of a built-in trace; several, with commas: in equal shares "
+           "(matrix)")
+    option("--rate", type=positive, default=1000.0, help="jobs per minute, at the peak (1000)")
+    option("--job-seconds", type=positive, default=20.0, help="their mean length (20)")
+    option("--cv", type=float, default=0.5, help="standard deviation of the lengths over the mean (0.5)")
+    option("--seed", type=int, default=1, help="another one: other arrivals, lengths and coincidences")
+    option("--set", action="append", default=[], metavar="NAME=VALUE[,VALUE..]", dest="changes",
+           help="a trial; several values, or several of these: every combination")
+    option("--case", action="append", default=[], metavar="'TITLE: NAME=VALUE ..'", dest="cases",
+           help="changes that belong together: a line for each of these, with its title")
+    option("--explain", nargs="?", const="0-", metavar="FROM-TO", help="the decisions, step by step (seconds)")
+    option("--svg", metavar="FILE", help="the curves of the last run")
+    option("--settings", action="store_true", help="print what the manifests came to, and end")
+    option("--targets", action="store_true",
+           help="the targets of all traces that have any, or of those named; status 1 where one is missed")
     return found
 
 
@@ -61,12 +71,21 @@ def pair(option, text):
     return name, value
 
 
+def case_of(text):
+    """'TITLE: NAME=VALUE ..' -> (TITLE, changes), of which there may be none."""
+    title, colon, changes = text.partition(":")
+    if not colon or "=" in title:
+        raise SettingsError(f"--case takes 'TITLE: NAME=VALUE ..', not '{text}'")
+    return title, dict(pair("--case", word) for word in changes.split())
+
+
 def trials(args):
-    """The changes of each line: every combination of the values of --set, in every case of --case."""
+    """(remark, changes) of each line: every combination of the values of --set, in every case of --case."""
     axes = [[(name, value) for value in values.split(",")]
             for name, values in (pair("--set", change) for change in args.changes)]
-    cases = [dict(pair("--case", word) for word in case.split()) for case in args.cases] or [{}]
-    return [{**case, **dict(pairs)} for case in cases for pairs in itertools.product(*axes)]
+    for title, changes in map(case_of, args.cases or [":"]):
+        for pairs in itertools.product(*axes):
+            yield " ".join([title, *map("=".join, pairs)]).strip(), {**changes, **dict(pairs)}
 
 
 def make_trace(name, settings, args):
@@ -106,22 +125,30 @@ def runs(settings, args):
     """Every trace under every combination of changes; the table at the end, decisions before it."""
     lines = [report.header()]
     for name in args.trace or ["burst"]:
-        for changes in trials(args):
+        for remark, changes in trials(args):
             run = simulate(name, with_changes(settings, changes), args, args.explain is not None)
             if args.explain is not None:
                 explain(run, args.explain)
-            lines.append(report.line(pathlib.Path(name).name, run,
-                                     " ".join(f"{key}={value}" for key, value in changes.items())))
+            lines.append(report.line(pathlib.Path(name).name, run, remark))
+    if args.svg:
+        draw(args.svg, run, " ".join(lines[-1][:1] + lines[-1][-1:]))
     print(report.table(lines))
     print(report.LEGEND)
-    if args.svg:
-        pathlib.Path(args.svg).write_text(plot.svg(run, " ".join(lines[-1][:1] + lines[-1][-1:])), encoding="utf-8")
+
+
+def draw(path, run, title):
+    try:
+        pathlib.Path(path).write_text(plot.svg(run, title), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
 
 
 def targets(settings, args):
     lines, is_reached = [report.header()], True
     for target in report.TARGETS:
-        for changes in trials(args):
+        if args.trace and target.trace not in args.trace:
+            continue
+        for _, changes in trials(args):
             run = simulate(target.trace, with_changes(settings, changes), args)
             is_reached &= not any(target.misses(run))
             lines.append(report.line(target.trace, run, report.verdict(target, run)))
@@ -135,7 +162,7 @@ def main():
     try:
         settings = manifests.settings_of(manifests.render(overlay_folder(args.overlay)), args.nodes)
         if args.settings:
-            show_settings(with_changes(settings, trials(args)[0]), args.kind.split(",")[0])
+            show_settings(with_changes(settings, next(trials(args))[1]), args.kind.split(",")[0])
         elif args.targets:
             return targets(settings, args)
         else:
@@ -143,4 +170,6 @@ def main():
     except SettingsError as error:
         print(f"simulate: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

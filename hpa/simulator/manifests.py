@@ -18,6 +18,7 @@ from simulator.settings import (Broker, DEFAULT_DOWN, DEFAULT_UP, Flags, Group, 
                                 SettingsError, Workload)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+NODES = ROOT / "hpa" / "nodes.yaml"
 QUANTITIES = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
@@ -207,7 +208,7 @@ def _broker(documents):
                            queue_interval=int(tick[0]) / 1000 if tick else None))
 
 
-def settings_of(documents, nodes=ROOT / "hpa" / "nodes.yaml"):
+def settings_of(documents, nodes=NODES):
     """Settings of a rendered overlay. nodes: the file with the groups of nodes."""
     maps = {document["metadata"]["name"]: document.get("data", {}) for document in documents
             if document.get("kind") == "ConfigMap"}

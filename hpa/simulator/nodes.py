@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes: what is free on each of them, and what each of them costs from its order to its end."""
 
-import zlib
-
 
 class Node:
     def __init__(self, name, group, zone, now):
@@ -17,8 +15,6 @@ class Node:
         self.memory = group.daemons_memory
         self.pods = set()             # also those that drain
         self.images = {}              # image -> when it is there
-        # The same for all pods of the node, and different from those of most others: what a hash of its name gives.
-        self.place = zlib.crc32(name.encode()) % 100
 
     def is_open(self):
         return self.ready_at is not None and not self.is_leaving

@@ -12,7 +12,8 @@ path{fill:none;stroke-width:1.4}"""
 
 # Panels: title, curves of (attribute of a sample, colour, name).
 PANELS = (("waiting jobs", (("backlog", "#c0392b", "backlog"),)),
-          ("cores", (("cores", "#7f8c8d", "paid"), ("slots", "#2980b9", "in pods that run"), ("busy", "#27ae60", "used"))),
+          ("cores", (("cores", "#7f8c8d", "paid"), ("slots", "#2980b9", "in pods that run"),
+                     ("busy", "#27ae60", "used"))),
           ("pods and nodes", (("pods", "#8e44ad", "pods"), ("nodes", "#d35400", "nodes"))))
 
 

@@ -95,9 +95,9 @@ class Crew:
                 self._join(pod)
 
     def cost(self, pod):
-        """The deletion cost that the worker has told the cluster: COST_OF_A_SLOT for each slot that has been at the same
-        job for long, and what the node adds, which is less than one slot. Busy with shorter jobs it keeps up what it
-        told; idle it takes it back, not sooner than its own limit allows. Worked out when somebody asks."""
+        """The deletion cost that the worker has told the cluster (worker/pod.c): COST_OF_A_SLOT for each slot that has
+        been at the same job for long. Busy with shorter jobs it keeps up what it told; idle it takes it back, not
+        sooner than its own limit allows. Worked out when somebody asks."""
         if pod.running_since is None:
             return 0
         now = self._clock.now
@@ -106,7 +106,7 @@ class Crew:
             slots = max(long, min(len(pod.jobs), pod.cost_kept))
         else:
             slots = pod.cost_kept if now < pod.cost_falls_at else 0
-        return COST_OF_A_SLOT * slots + (pod.node.place if self._workload.cost_by_node else 0)
+        return COST_OF_A_SLOT * slots
 
     def _note_cost(self, pod, began):
         """A job that began then has ended."""

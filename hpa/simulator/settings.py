@@ -72,7 +72,6 @@ class Workload:
     selector: tuple = ()      # ((label, value), ..)
     tolerations: tuple = ()   # ((key, value or None), ..)
     cost_after: float = None  # a job older than this raises the deletion cost; None: nothing does
-    cost_by_node: bool = False
 
 
 @dataclass(eq=False, frozen=True)
@@ -97,8 +96,8 @@ class Group:
         return tolerated and set(workload.selector) <= set(self.labels)
 
     def capacity(self, workload):
-        return min((self.cpu - self.daemons_cpu) // workload.cpu, (self.memory - self.daemons_memory) // workload.memory,
-                   self.pods_max)
+        return min((self.cpu - self.daemons_cpu) // workload.cpu,
+                   (self.memory - self.daemons_memory) // workload.memory, self.pods_max)
 
     def waste(self, workload):
         """The share of its CPU that a node full of the workload leaves unused."""
@@ -214,11 +213,11 @@ def _parsed(name, old, text):
             return None
         if isinstance(old, str):
             return text
-        if isinstance(old, tuple) or name.endswith(".spread"):
+        if name.endswith(".spread"):
             return tuple((part.split(":")[0], float(part.split(":")[1])) for part in text.split("+") if part)
         number = float(text)
         return int(number) if isinstance(old, int) and number.is_integer() else number
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise SettingsError(f"{name} does not take '{text}'") from error
 
 
@@ -232,7 +231,7 @@ def _replaced(item, path, name, text):
 
 
 def with_changes(settings, changes):
-    """changes: {name: text}. What belongs to a kind is changed for all of them, what belongs to nodes for all groups."""
+    """changes: {name: text}. What belongs to a kind is changed for all kinds, what belongs to nodes for all groups."""
     for name, text in changes.items():
         section, *path = name.split(".")
         if section not in SECTIONS or not path:

@@ -49,8 +49,8 @@ SHAPES = {
 
 
 class Trace:
-    """Built in. Of several kinds each has the same share. rate: the peak of all, per minute. cv: standard deviation of the lengths over their mean. limit: no job is
-    longer (the time limit of an attempt ends it)."""
+    """Built in. Of several kinds each has the same share. rate: the peak of all, per minute. cv: standard deviation of
+    the lengths over their mean. limit: no job is longer (the time limit of an attempt ends it)."""
 
     def __init__(self, name, kinds, rate=1000.0, job_seconds=20.0, cv=0.5, limit=math.inf, seed=1):
         self.name, self.seconds, self.kinds = name, SHAPES[name].seconds, list(kinds)

@@ -19,7 +19,7 @@ SOON = Rules(15, (Policy("Percent", 100, 15),))
 
 
 def settings(nodes=1, node_max=None, cpu=1000, node_cpu=3920, flags=None, scale=None, pod=None, world=None):
-    """A fleet with one slot a pod. nodes: at first and at least; node_max: with whom a Cluster Autoscaler may end up."""
+    """A fleet with one slot a pod. nodes: at first and at least; node_max: what a Cluster Autoscaler may grow it to."""
     workload = dict(cpu=cpu, memory=GIB, cores=1.0, slots=1, grace=600.0, job_grace=600.0, safe_to_evict="false")
     group = Group("workers", math.ceil(node_cpu / 1000), node_cpu, 1000 * GIB, min=nodes, max=node_max or nodes)
     scaling = dict(value=1, max=100, polling=5, cooldown=20, up=AT_ONCE, down=SOON)

@@ -48,7 +48,7 @@ def as_run_up():
 
 
 def ended_jobs(url):
-    """(created, seconds) of every job, in seconds since 1970: what each took, whatever else the machine did meanwhile."""
+    """(created, seconds) of every job, in seconds since 1970: what each took, whatever else the machine did."""
     jobs, cursor = [], ""
     while cursor is not None:
         page = requests.get(f"{url}/jobs?limit=100{cursor and '&after=' + cursor}", timeout=10).json()
@@ -103,7 +103,7 @@ def test_the_workers_of_a_burst_are_those_of_the_simulation(elastic, tmp_path):
     papers = [measures(on_paper(jobs, real[-1][0], seed)) for seed in range(20)]
     most, worked, first, last = zip(measures(real), *papers)
     told = f"real first, then the simulations: {[[round(one, 1) for one in run] for run in (measures(real), *papers)]}"
-    assert set(most) == {MOST}, told
+    assert abs(most[0] - statistics.median(most[1:])) <= 1, told
     assert abs(first[0] - statistics.median(first[1:])) < 1.5, told
     assert abs(last[0] - statistics.median(last[1:])) < 5, told
     assert worked[0] == pytest.approx(statistics.median(worked[1:]), rel=0.4), told

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulator against what was measured with the real programs: RabbitMQ, KEDA, HPA, kubelet, Cluster Autoscaler.
 
-A measurement is one coincidence of clocks that know nothing of each other: polls, looks, scans. The simulator draws them
-from its seed, so it is asked many times: what was seen once has to be ordinary among its answers.
+A measurement is one coincidence of clocks that know nothing of each other: polls, looks, scans. The simulator draws
+them from its seed, so it is asked many times: what was seen once has to be ordinary among its answers.
 """
 import statistics
 
@@ -70,7 +70,7 @@ def test_twenty_millicores_less_and_a_fourth_pod_fits_the_node(request_cpu, fitt
 
 
 def after_24_of_30(cost_after, seed, **changes):
-    """Thirty jobs on ten nodes; those of two nodes go on when the others have ended. The Run, when six pods are left."""
+    """Thirty jobs on ten nodes; those of two nodes go on when the others have ended. The Run, with six pods left."""
     setup = changed(settings(nodes=10), pod={"cost_after": cost_after}, **changes)
     jobs = [(PUBLISHED + number * 1e-6, 300.0) for number in range(30)]
     plain = Run(setup, jobs, seed)
@@ -108,7 +108,8 @@ def test_amqp_counts_ready_messages_alone_and_ends_pods_under_running_jobs():
         assert len(run.deployment.pods) == kept and run.cluster.crews["spin"].busy == 6
 
 
-@pytest.mark.parametrize("busy, jobs, wanted", [(20, 21, 20), (20, 22, 22), (100, 109, 100), (100, 111, 111), (9, 10, 10)])
+@pytest.mark.parametrize("busy, jobs, wanted", [(20, 21, 20), (20, 22, 22), (100, 109, 100), (100, 111, 111),
+                                                (9, 10, 10)])
 def test_the_dead_zone_grows_with_the_fleet(busy, jobs, wanted):
     assert wanted_by_metric(jobs, 1, busy, 0.1, 0.1) == wanted
 
