@@ -13,7 +13,7 @@ from datetime import datetime
 import pytest
 import requests
 
-from harness import REPOSITORY
+from harness import LONG, REPOSITORY
 from local import Local, environment
 from paper import KIND, Jobs, settings
 
@@ -96,6 +96,7 @@ def measures(curve):
     return max(workers for _, workers in curve), seconds, there[0], there[-1]
 
 
+@pytest.mark.skipif(not LONG, reason="compares clocks of a machine that has nothing else to do; runs with --all")
 def test_the_workers_of_a_burst_are_those_of_the_simulation(elastic, tmp_path):
     began, real = burst(elastic.url, tmp_path / "report")
     jobs = [(created - began, seconds) for created, seconds in ended_jobs(elastic.url)]
