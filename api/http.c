@@ -10,7 +10,6 @@
  */
 #include "api/http_impl.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 #include <unistd.h>
 
 #include "api/auth.h"
+#include "common/address.h"
 #include "common/clock.h"
 
 #define CONNECTION_BYTES 32768        /* per connection: the head, and of a body as much as is left of it at one time */
@@ -395,30 +395,14 @@ static void on_check(uv_check_t *check)
         run(h);
 }
 
-static bool read_address(const char *text, int port, struct sockaddr_storage *out)
-{
-    struct sockaddr_in  *v4 = (struct sockaddr_in *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-
-    memset(out, 0, sizeof *out);
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((uint16_t)port);
-        return true;
-    }
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons((uint16_t)port);
-    return inet_pton(AF_INET6, text, &v6->sin6_addr) == 1;
-}
-
 enum err http_start(uv_loop_t *loop, const struct http_config *config, struct http **out, struct fault *why)
 {
     struct http            *h;
     struct sockaddr_storage address;
     unsigned                flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO;
 
-    if (!read_address(config->listen, config->port, &address))
-        return fault_set(why, ERR_CONFIG, "MILLRACE_LISTEN is '%.60s', which is no IP address", config->listen);
+    if (address_read(config->listen, config->port, &address, why))
+        return ERR_CONFIG;
     h = xcalloc(1, sizeof *h);
     h->config = *config;
     if (address.ss_family == AF_INET6)

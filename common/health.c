@@ -3,25 +3,28 @@
 #include "common/health.h"
 
 #include <errno.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "common/address.h"
+
 #define WAIT_S 5
 
-static int connect_to(const struct addrinfo *where)
+static int connect_to(const struct sockaddr_storage *address)
 {
     const struct timeval wait = {.tv_sec = WAIT_S};
-    int                  fd = socket(where->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int                  fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    if (connect(fd, where->ai_addr, where->ai_addrlen) == 0)
+    if (connect(fd, (const struct sockaddr *)address,
+                address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)) == 0)
         return fd;
     close(fd);
     return -1;
@@ -42,18 +45,15 @@ static int ask(int fd)
 
 int health_ask(const char *address, int port)
 {
-    const struct addrinfo wanted = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
-    struct addrinfo      *where;
-    char                  service[16];
-    int                   fd, status = 0;
+    struct sockaddr_storage where;
+    struct fault            why;
+    int                     fd, status = 0;
 
-    snprintf(service, sizeof service, "%d", port);
-    if (getaddrinfo(address, service, &wanted, &where)) {
-        fprintf(stderr, "'%s' is no IP address\n", address);
+    if (address_read(address, port, &where, &why)) {
+        fprintf(stderr, "%s\n", why.detail);
         return 1;
     }
-    fd = connect_to(where);
-    freeaddrinfo(where);
+    fd = connect_to(&where);
     if (fd < 0) {
         fprintf(stderr, "nobody answers on %s port %d: %s\n", address, port, strerror(errno));
         return 1;

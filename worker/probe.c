@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/address.h"
 #include "common/library.h"
 
 #define CONNECTIONS_MAX 16
@@ -151,13 +152,10 @@ enum err probe_open(uv_loop_t *loop, const struct probe_config *config, struct p
     struct sockaddr_storage address;
     struct probe           *p;
 
-    if (uv_ip4_addr(config->listen, config->port, (struct sockaddr_in *)&address)) {
-        if (uv_ip6_addr(config->listen, config->port, (struct sockaddr_in6 *)&address))
-            return fault_set(why, ERR_CONFIG, "MILLRACE_LISTEN is '%.60s', which is no IP address", config->listen);
-        flags |= MHD_USE_IPv6;
-    }
-    if (load(why))
+    if (address_read(config->listen, config->port, &address, why) || load(why))
         return ERR_CONFIG;
+    if (address.ss_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
     p = xcalloc(1, sizeof *p);
     p->config = *config;
     p->daemon =
