@@ -113,17 +113,13 @@ static void write_samples(const struct worker *w, const struct numbers *n, struc
 
 static void write_self(const struct worker *w, struct buf *out)
 {
-    int busy = 0;
-
-    for (int i = 0; i < w->slot_count; i++)
-        busy += w->slots[i].step != STEP_FREE;
     out->len = 0;
     buf_text(out, "{\"id\":");
     buf_json(out, w->id);
     buf_text(out, ",\"host\":");
     buf_json(out, w->host);
     buf_printf(out, ",\"pid\":%d,\"slots\":%d,\"busy\":%d,\"started\":\"%s\",\"kinds\":[", (int)getpid(), w->slot_count,
-               busy, w->started);
+               worker_busy(w), w->started);
     for (int i = 0; i < w->kind_count; i++)
         buf_printf(out, "%s\"%s\"", i ? "," : "", w->kind_names[i]);
     buf_append(out, "]}", 3);

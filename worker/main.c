@@ -41,14 +41,20 @@ static void on_left(void *ctx, const struct store_reply *reply)
     finish(ctx);
 }
 
+int worker_busy(const struct worker *w)
+{
+    int busy = 0;
+
+    for (int i = 0; i < w->slot_count; i++)
+        busy += w->slots[i].step != STEP_FREE;
+    return busy;
+}
+
 void worker_check_end(struct worker *w)
 {
     if (w->phase != PHASE_GRACE && w->phase != PHASE_HANDBACK)
         return;
-    for (int i = 0; i < w->slot_count; i++)
-        if (w->slots[i].step != STEP_FREE)
-            return;
-    if (w->rescues)
+    if (worker_busy(w) || w->rescues)
         return;
     w->phase = PHASE_LEAVING;
     w->phase_end_ms = mono_ms() + LEAVE_MS;

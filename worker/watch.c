@@ -8,15 +8,6 @@
 #include "worker/probe.h"
 #include "worker/worker.h"
 
-static int busy_slots(const struct worker *w)
-{
-    int busy = 0;
-
-    for (int i = 0; i < w->slot_count; i++)
-        busy += w->slots[i].step != STEP_FREE;
-    return busy;
-}
-
 static int busy_for_long(const struct worker *w, int64_t now_ms)
 {
     int count = 0;
@@ -41,7 +32,7 @@ static void write_metrics(void *ctx, struct buf *out)
     set(w, METRIC_BROKER_UP, "", broker_publisher_is_up(w->broker));
     set(w, METRIC_STORE_UP, "", store_is_up(w->store));
     set(w, METRIC_WORKER_SLOTS, "", w->slot_count);
-    set(w, METRIC_WORKER_BUSY, "", busy_slots(w));
+    set(w, METRIC_WORKER_BUSY, "", worker_busy(w));
     set(w, METRIC_WORKER_CONSUMING, "", w->served_count);
     if (w->pod) {
         struct pod_numbers numbers = pod_numbers(w->pod);
@@ -97,7 +88,7 @@ void watch_tick(struct worker *w, int64_t now_ms)
 {
     probe_tick(w->probe);
     if (w->pod && w->phase == PHASE_SERVING)
-        pod_tick(w->pod, busy_slots(w), busy_for_long(w, now_ms), now_ms);
+        pod_tick(w->pod, worker_busy(w), busy_for_long(w, now_ms), now_ms);
 }
 
 void watch_close(struct worker *w)

@@ -167,6 +167,9 @@ void worker_stop(struct worker *w);
  * it does not, and all executors are replaced by such that have a better one. */
 bool worker_see_kernel(struct worker *w, const char *name);
 
+/* Slots that have a message. */
+int worker_busy(const struct worker *w);
+
 /* A slot became free or a rescue ended: maybe that was the last thing to wait for. */
 void worker_check_end(struct worker *w);
 
