@@ -152,13 +152,20 @@ def test_a_joblog_that_cannot_be_written_is_told(gateway_that, folders):
     assert "millrace: /dev/full: " in ended.stderr and len(journal(output, "done")) == 30
 
 
-def test_ctrl_c_while_the_plan_is_made_begins_nothing(gateway_that, folders, tmp_path):
-    """The client waits for a reader of its joblog, a pipe, while the signal comes."""
+@pytest.fixture
+def unread(gateway_that, folders, tmp_path):
+    """A gateway, and a client whose joblog is a pipe without a reader."""
     dataset, output = folders
     fill(dataset, 10)
     os.mkfifo(tmp_path / "log")
     gateway = gateway_that(lambda method, path: None)
-    client = gateway.client.start(*MAP, "--joblog", tmp_path / "log", dataset, output)
+    return gateway, gateway.client.start(*MAP, "--joblog", tmp_path / "log", dataset, output)
+
+
+def test_ctrl_c_while_the_plan_is_made_begins_nothing(unread, folders, tmp_path):
+    """The client waits for a reader of its joblog, a pipe, while the signal comes."""
+    gateway, client = unread
+    _, output = folders
     eventually(lambda: (output / ".millrace" / "lock").exists(), what="the state")
     client.send_signal(signal.SIGINT)
     reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)  # the signal may have ended that wait already
@@ -167,12 +174,8 @@ def test_ctrl_c_while_the_plan_is_made_begins_nothing(gateway_that, folders, tmp
     assert client.returncode == INTERRUPTED and not gateway.jobs
 
 
-def test_ctrl_c_while_nobody_reads_the_joblog_ends_the_client(gateway_that, folders, tmp_path):
-    dataset, output = folders
-    fill(dataset, 10)
-    os.mkfifo(tmp_path / "log")
-    gateway = gateway_that(lambda method, path: None)
-    client = gateway.client.start(*MAP, "--joblog", tmp_path / "log", dataset, output)
+def test_ctrl_c_while_nobody_reads_the_joblog_ends_the_client(unread):
+    gateway, client = unread
     eventually(lambda: is_opening_a_pipe(client.pid), what="the client waits for a reader")
     client.send_signal(signal.SIGINT)
     client.communicate(timeout=30)
