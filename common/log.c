@@ -102,6 +102,8 @@ static bool put_character(struct line *l, const char *text, size_t len, size_t *
         return put(l, (char[]){'\\', *text}, 2);
     if (*text == '\n')
         return put(l, "\\n", 2);
+    if (*n == 3 && memcmp(text, "\xe2\x80", 2) == 0 && (text[2] & ~1) == '\xa8')
+        return put(l, text[2] & 1 ? "\\u2029" : "\\u2028", 6); /* some readers end a line there */
     if (*n <= 2 && (code < 0x20 || (code >= 0x7f && code < 0xa0)))
         return put(l, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", code));
     return put(l, text, *n);

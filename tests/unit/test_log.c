@@ -79,7 +79,7 @@ static void log__texts_come_back_as_they_were(void **state)
         "h\xc3\xa4tte \xe2\x82\xac \xf0\x9f\x8e\x89",
         "C1 \xc2\x9b"
         "31m and \xc2\xa0 that is none",
-        "/ \xe2\x80\xa8 {\"a\":1}",
+        "/ \xe2\x80\xa8 \xe2\x80\xa9 \xe2\x80\xaa {\"a\":1}",
     };
 
     (void)state;
