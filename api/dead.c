@@ -124,7 +124,7 @@ static void replay_answer(struct replay *p)
     if (p->why.err) {
         request_fail_why(p->request, &p->why);
     } else {
-        log_event(LOG_INFO, "dead-replayed", "job=%s kind=%s", p->msg->id, p->msg->kind);
+        log_event(EVENT_JOB_REPLAYED, LOG_JOB(p->msg->id, p->msg->kind, p->msg->attempt));
         buf_printf(&body, "{\"id\":\"%s\",\"kind\":\"%s\",\"links\":{\"self\":\"/jobs/%s\"}}\n", p->msg->id,
                    p->msg->kind, p->msg->id);
         request_answer(p->request, 202, "application/json", &body);

@@ -8,6 +8,7 @@
 #include "api/gateway.h"
 #include "api/query.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 #define NAME_MAX_BYTES 200
 #define ENDS_MAX 1000 /* in one answer */
@@ -217,10 +218,14 @@ static void on_cancelled(void *ctx, const struct store_reply *reply)
     struct request         *r = ctx;
     const struct store_set *set = reply->set;
 
-    if (reply->answer == STORE_OK && set->jobs[JOB_PENDING] + set->jobs[JOB_IN_PROGRESS] + set->jobs[JOB_RETRYING])
+    if (reply->answer == STORE_OK && set->jobs[JOB_PENDING] + set->jobs[JOB_IN_PROGRESS] + set->jobs[JOB_RETRYING]) {
         store_set_cancel(request_gateway(r)->store, request_segment(r), on_cancelled, r);
-    else
-        answer_closed(r, reply, 202);
+        return;
+    }
+    if (reply->answer == STORE_OK)
+        log_event(EVENT_GROUP_CANCELLED, LOG_TEXT("group", request_segment(r)),
+                  LOG_INT("jobs", set->jobs[JOB_CANCELLED]));
+    answer_closed(r, reply, 202);
 }
 
 static void group_delete_end(struct request *r)

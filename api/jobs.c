@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* jobs.c - one job's record: GET /jobs/ID[?wait=S], DELETE /jobs/ID, POST /jobs/ID/retry. */
 #include "api/gateway.h"
+#include "common/log.h"
 
 void answer_record(struct request *r, int status, const struct record *record)
 {
@@ -98,8 +99,18 @@ static void answer_moved(struct request *r, const struct store_reply *reply, con
     }
 }
 
+/* moved: by this call. */
+static void log_moved(enum log_event moved, const struct store_reply *reply)
+{
+    const struct record *r = reply->record;
+
+    if (reply->answer == STORE_OK)
+        log_event(moved, LOG_JOB(r->id, r->kind, r->attempt));
+}
+
 static void on_cancelled(void *ctx, const struct store_reply *reply)
 {
+    log_moved(EVENT_JOB_CANCELLED, reply);
     answer_moved(ctx, reply, "has not ended", "cancelled");
 }
 
@@ -115,6 +126,7 @@ static void on_retried(void *ctx, const struct store_reply *reply)
 {
     struct request *r = ctx;
 
+    log_moved(EVENT_JOB_RETRIED, reply);
     if (reply->answer == STORE_OK)
         relay_kick(request_gateway(r)->relay);
     answer_moved(r, reply, "has failed", "retried");

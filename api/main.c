@@ -42,7 +42,7 @@ static void on_publisher(void *ctx, bool is_up)
 {
     struct gateway *gw = ctx;
 
-    log_event(is_up ? LOG_INFO : LOG_WARN, is_up ? "broker-up" : "broker-down", "");
+    log_event(is_up ? EVENT_BROKER_UP : EVENT_BROKER_DOWN);
     if (is_up && gw->relay)
         relay_kick(gw->relay);
 }
@@ -88,9 +88,8 @@ static enum err check_exposure(const struct settings *s, struct fault *why)
         return ERR_OK;
     if (s->insecure) {
         log_event(
-            LOG_WARN, "open-to-anyone",
-            "listen=%s reason=\"MILLRACE_INSECURE=1: whoever reaches this address may submit, read and cancel jobs\"",
-            s->listen);
+            EVENT_OPEN_TO_ANYONE, LOG_TEXT("address", s->listen),
+            LOG_TEXT("reason", "MILLRACE_INSECURE=1: whoever reaches this address may submit, read and cancel jobs"));
         return ERR_OK;
     }
     return fault_set(why, ERR_CONFIG,
@@ -127,9 +126,9 @@ static void make_room_for_files(struct gateway *gw)
     gw->streams_max = (int)(left / 4 < STREAMS_MAX ? left / 4 : STREAMS_MAX);
     if (s->connections_max > (int64_t)left - gw->streams_max)
         s->connections_max = (int64_t)left - gw->streams_max;
-    log_event(LOG_WARN, "fewer-connections", "wanted_files=%llu limit=%llu connections_max=%lld streams_max=%d",
-              (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (long long)s->connections_max,
-              gw->streams_max);
+    log_event(EVENT_FEWER_CONNECTIONS, LOG_INT("wanted_files", (int64_t)wanted),
+              LOG_INT("limit", (int64_t)limit.rlim_cur), LOG_INT("connections_max", s->connections_max),
+              LOG_INT("streams_max", gw->streams_max));
 }
 
 static void make_series(struct gateway *gw)
@@ -300,8 +299,8 @@ static void on_signal(uv_signal_t *signal, int number)
 
     if (end->gw->is_stopping)
         _Exit(128 + number);
-    log_event(LOG_INFO, "stopping", "signal=%d submits=%d streams=%d", number, end->gw->submits,
-              http_streams(end->gw->http));
+    log_event(EVENT_GATEWAY_STOPS, LOG_INT("signal", number), LOG_INT("submits", end->gw->submits),
+              LOG_INT("streams", http_streams(end->gw->http)));
     end->gw->is_stopping = true;
     end->until_ms = mono_ms() + STOP_MAX_MS;
     http_quiesce(end->gw->http);
@@ -368,12 +367,12 @@ int main(int argc, char **argv)
     gw.loop = uv_default_loop();
     status = gateway_start(&gw, &why);
     if (status) {
-        log_event(LOG_ERROR, "cannot-start", "%s", why.detail);
+        log_event(EVENT_CANNOT_START, LOG_TEXT("reason", why.detail));
         return 2;
     }
     ending_start(&end, &gw);
-    log_event(LOG_INFO, "listening", "address=%s port=%d version=%s", gw.settings.listen, http_port(gw.http),
-              MILLRACE_VERSION);
+    log_event(EVENT_GATEWAY_STARTED, LOG_TEXT("address", gw.settings.listen), LOG_INT("port", http_port(gw.http)),
+              LOG_TEXT("version", MILLRACE_VERSION));
     uv_run(gw.loop, UV_RUN_DEFAULT);
     gateway_stop(&gw);
     ending_close(&end);
@@ -383,6 +382,6 @@ int main(int argc, char **argv)
     metrics_free(gw.metrics);
     auth_free(gw.auth);
     commands_free(gw.commands);
-    log_event(LOG_INFO, "stopped", "");
+    log_event(EVENT_GATEWAY_ENDED);
     return 0;
 }

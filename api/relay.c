@@ -43,7 +43,7 @@ static void round_end(struct relay *r)
     bool again = r->is_wanted || r->confirmed == BATCH;
 
     if (r->confirmed)
-        log_event(LOG_INFO, "outbox-relayed", "messages=%d", r->confirmed);
+        log_event(EVENT_OUTBOX_RELAYED, LOG_INT("messages", r->confirmed));
     r->is_busy = r->is_wanted = false;
     if (again)
         round_start(r);
@@ -85,7 +85,7 @@ static void send_item(struct relay *r, const struct store_item *item, int64_t ep
     p->relay = r;
     r->outstanding++;
     if (msg_unpack(item->data, item->len, &p->msg, &why)) {
-        log_event(LOG_ERROR, "outbox-entry-unreadable", "job=%s detail=\"%s\"", item->id, why.detail);
+        log_event(EVENT_OUTBOX_UNREADABLE, LOG_TEXT("job_id", item->id), LOG_TEXT("reason", why.detail));
         parcel_end(p);
         return;
     }

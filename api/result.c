@@ -174,8 +174,8 @@ static int64_t send_more(void *ctx, uint64_t offset, char *out, size_t len)
     int64_t         got = s->form->read(s->stream, s->from + offset, out, len, &why);
 
     if (got < 0)
-        log_event(LOG_WARN, "result-broke-off", "job=%s sent=%llu why=\"%s\"", s->id, (unsigned long long)offset,
-                  why.detail);
+        log_event(EVENT_RESULT_BROKE_OFF, LOG_TEXT("job_id", s->id), LOG_INT("sent_bytes", (int64_t)offset),
+                  LOG_TEXT("reason", why.detail));
     return got;
 }
 

@@ -196,7 +196,8 @@ void spill_drop(struct spill *s)
         s->first = b->next;
         abort_writer(b);
         if (b->is_sealed && blob_delete(s->gw->blobs, b->name, &why))
-            log_event(LOG_WARN, "blob-left", "blob=%s why=\"%s\"", b->name, why.detail); /* a sweep will find it */
+            log_event(EVENT_BLOB_LEFT, LOG_TEXT("blob", b->name),
+                      LOG_TEXT("reason", why.detail)); /* a sweep will find it */
         free(b->head);
         free(b);
     }

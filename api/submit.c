@@ -21,6 +21,7 @@
 #include "api/gateway.h"
 #include "api/spill.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 struct submit {
     struct request         *request;
@@ -283,6 +284,12 @@ static void submit_answer(struct submit *s, const char *state)
     request_answer(s->request, 202, "application/json", &body);
 }
 
+static void log_accepted(const struct submit *s)
+{
+    log_event(EVENT_JOB_ACCEPTED, LOG_JOB(s->msg->id, s->msg->kind, 0), LOG_TEXT("group", s->msg->group),
+              LOG_TEXT("held", s->is_held ? "outbox" : ""), LOG_TEXT("traceparent", s->msg->traceparent));
+}
+
 static void on_held(void *ctx, const struct store_reply *reply)
 {
     struct submit *s = ctx;
@@ -294,6 +301,7 @@ static void on_held(void *ctx, const struct store_reply *reply)
         series_add(s->gw->accepted[s->kind_id], 1);
         series_add(s->gw->held[s->kind_id], 1);
         relay_kick(s->gw->relay);
+        log_accepted(s);
         submit_answer(s, "pending");
         return;
     case STORE_FULL:
@@ -315,6 +323,7 @@ static void on_accepted(void *ctx, const struct store_reply *reply)
     switch (reply->answer) {
     case STORE_OK:
         series_add(s->gw->accepted[s->kind_id], 1);
+        log_accepted(s);
         submit_answer(s, "pending");
         return;
     case STORE_GONE:

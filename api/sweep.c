@@ -39,8 +39,8 @@ static void round_end(struct sweep *s)
     struct blob_usage usage = blob_usage(s->gw->blobs);
 
     if (s->removed)
-        log_event(LOG_INFO, "blobs-swept", "removed=%lld bytes=%lld left=%lld left_bytes=%lld", (long long)s->removed,
-                  (long long)s->removed_bytes, (long long)usage.count, (long long)usage.bytes);
+        log_event(EVENT_BLOBS_SWEPT, LOG_INT("removed", s->removed), LOG_INT("bytes", s->removed_bytes),
+                  LOG_INT("left", usage.count), LOG_INT("left_bytes", usage.bytes));
     series_set(s->blob_count, (double)usage.count);
     series_set(s->blob_bytes, (double)usage.bytes);
     for (size_t i = 0; i < s->count; i++)
@@ -76,7 +76,7 @@ static void remove_blob(struct sweep *s, const char *name)
         return;
     s->removed++;
     s->removed_bytes += info.size;
-    log_event(LOG_DEBUG, "blob-swept", "blob=%s bytes=%lld", name, (long long)info.size);
+    log_event(EVENT_BLOB_SWEPT, LOG_TEXT("blob", name), LOG_INT("bytes", info.size));
 }
 
 static void ask(struct sweep *s);
@@ -112,7 +112,7 @@ static void on_walked(void *ctx, enum err e, const char *const *names, size_t co
     struct sweep *s = ctx;
 
     if (e && !s->is_stopped)
-        log_event(LOG_WARN, "sweep-failed", "the directory of the blobs cannot be read");
+        log_event(EVENT_SWEEP_FAILED, LOG_TEXT("error", err_code(e)));
     s->names = xcalloc(count + 1, sizeof *s->names);
     for (; s->count < count; s->count++)
         s->names[s->count] = xstrdup(names[s->count]);

@@ -231,7 +231,7 @@ void config_log(const struct settings *s, enum program who)
             buf_printf(&value, "%lld", (long long)*(const int64_t *)field);
         }
         text = buf_detach(&value);
-        log_event(LOG_DEBUG, "setting", "%s=%s", rows[i].name, text);
+        log_event(EVENT_SETTING, LOG_TEXT("name", rows[i].name), LOG_TEXT("value", text));
         free(text);
     }
 }

@@ -1,54 +1,206 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* log.c - formats on the stack, writes once. */
+/* log.c - formats on the stack, writes once.
+ *
+ * A line is built from the left; behind the last byte that a field may take
+ * there is always room for what ends it. A field that does not fit is taken
+ * back as a whole, a text is cut between two characters.
+ */
 #include "common/log.h"
 
-#include <stdarg.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/text.h"
 
-static const char *const level_names[] = {"debug", "info ", "warn ", "error"};
+_Static_assert(LOG_LINE_BYTES <= PIPE_BUF, "a line is written as a whole, also into a pipe");
+
+static const struct {
+    const char    *name, *sentence;
+    enum log_level level;
+} rows[EVENT_COUNT] = {
+#define EVENT(id, level, name, sentence) {name, sentence, LOG_##level},
+#include "common/events.def"
+#undef EVENT
+};
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 /* Set once by log_open, before threads: the one piece of state at file scope,
  * because a log that must be handed to every function would drown the code. */
 static struct {
-    const char    *program;
+    char           who[96]; /* the fields of the program */
     enum log_level least;
-} log_state = {"millrace", LOG_INFO};
+} log_state = {"\"program\":\"millrace\",\"pid\":0", LOG_INFO};
 
 void log_open(const char *program, enum log_level least)
 {
-    log_state.program = program;
+    snprintf(log_state.who, sizeof log_state.who, "\"program\":\"%s\",\"pid\":%d", program, (int)getpid());
     log_state.least = least;
 }
 
-bool log_wants(enum log_level level) { return level >= log_state.least; }
+bool log_wants(enum log_event event) { return rows[event].level >= log_state.least; }
 
-void log_event(enum log_level level, const char *event, const char *fmt, ...)
+const char *log_event_name(enum log_event event) { return rows[event].name; }
+const char *log_event_level(enum log_event event) { return level_names[rows[event].level]; }
+const char *log_event_sentence(enum log_event event) { return rows[event].sentence; }
+
+/* ---- a line ------------------------------------------------------------------ */
+
+static const char line_end[] = "}\n", line_end_cut[] = ",\"cut\":true}\n";
+
+#define FIELDS_MAX (LOG_LINE_BYTES - (sizeof line_end_cut - 1))
+
+struct line {
+    char *at, *end; /* end: of what fields may take */
+    bool  is_cut;
+};
+
+static bool put(struct line *l, const char *bytes, size_t len)
 {
-    char    line[2048];
-    char    when[WALL_TEXT_BYTES];
-    va_list args;
-    size_t  len;
-    int     n;
+    if ((size_t)(l->end - l->at) < len)
+        return false;
+    memcpy(l->at, bytes, len);
+    l->at += len;
+    return true;
+}
 
-    if (!log_wants(level))
+static bool put_text(struct line *l, const char *text) { return put(l, text, strlen(text)); }
+
+static bool put_number(struct line *l, int64_t number)
+{
+    char     digits[24], *at = digits + sizeof digits;
+    uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
+
+    do {
+        *--at = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (number < 0)
+        *--at = '-';
+    return put(l, at, (size_t)(digits + sizeof digits - at));
+}
+
+/* One character, which may be damaged, in a form that neither ends the string nor moves a terminal's cursor; *n: how
+ * many bytes of the text it was. */
+static bool put_character(struct line *l, const char *text, size_t len, size_t *n)
+{
+    char     escape[8];
+    unsigned code = (unsigned char)*text;
+
+    *n = text_character(text, len);
+    if (!*n) {
+        *n = 1;
+        return put(l, "\xef\xbf\xbd", 3); /* U+FFFD */
+    }
+    if (*n == 2 && code == 0xc2)
+        code = (unsigned char)text[1]; /* below U+00A0 it is a control character as well */
+    if (*text == '"' || *text == '\\')
+        return put(l, (char[]){'\\', *text}, 2);
+    if (*text == '\n')
+        return put(l, "\\n", 2);
+    if (*n == 3 && memcmp(text, "\xe2\x80", 2) == 0 && (text[2] & ~1) == '\xa8')
+        return put(l, text[2] & 1 ? "\\u2029" : "\\u2028", 6); /* some readers end a line there */
+    if (*n <= 2 && (code < 0x20 || (code >= 0x7f && code < 0xa0)))
+        return put(l, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", code));
+    return put(l, text, *n);
+}
+
+/* How many bytes of the text stand in a line as they are. */
+static size_t plain_length(const char *text, size_t len)
+{
+    size_t n = 0;
+
+    while (n < len && text[n] >= 0x20 && text[n] < 0x7f && text[n] != '"' && text[n] != '\\')
+        n++;
+    return n;
+}
+
+/* As far as there is room. */
+static bool put_string(struct line *l, const char *text, size_t len)
+{
+    if (l->end - l->at < 2)
+        return false;
+    *l->at++ = '"';
+    l->end--; /* for the closing one */
+    while (len) {
+        size_t n = plain_length(text, len), room = (size_t)(l->end - l->at);
+
+        if (n)
+            l->is_cut = !put(l, text, n < room ? n : room) || n > room;
+        else
+            l->is_cut = !put_character(l, text, len, &n);
+        if (l->is_cut)
+            break;
+        text += n;
+        len -= n;
+    }
+    l->end++;
+    *l->at++ = '"';
+    return true;
+}
+
+static bool is_left_out(const struct log_field *f)
+{
+    switch (f->type) {
+    case LOG_FIELD_NONE:
+        return true;
+    case LOG_FIELD_TEXT:
+        return !f->text || !*f->text;
+    case LOG_FIELD_BYTES:
+        return !f->len;
+    default:
+        return false;
+    }
+}
+
+static void put_field(struct line *l, const struct log_field *f)
+{
+    char *before = l->at;
+    bool  fits = put(l, ",\"", 2) && put_text(l, f->name) && put(l, "\":", 2);
+
+    if (fits && f->type == LOG_FIELD_INT)
+        fits = put_number(l, f->number);
+    else if (fits)
+        fits = put_string(l, f->text, f->type == LOG_FIELD_BYTES ? f->len : strlen(f->text));
+    if (fits)
         return;
+    l->at = before;
+    l->is_cut = true;
+}
+
+size_t log_format(enum log_event event, const struct log_field *fields, char out[LOG_LINE_BYTES])
+{
+    struct line l = {.at = out, .end = out + FIELDS_MAX};
+    char        when[WALL_TEXT_BYTES];
+
     wall_format(wall_ms(), when);
-    n = snprintf(line, sizeof line - 1, "%s %s %s[%d] %s ", when, level_names[level], log_state.program, (int)getpid(),
-                 event);
-    len = (size_t)n < sizeof line - 1 ? (size_t)n : sizeof line - 2;
-    va_start(args, fmt);
-    n = vsnprintf(line + len, sizeof line - 1 - len, fmt, args);
-    va_end(args);
-    if (n > 0)
-        len += (size_t)n < sizeof line - 1 - len ? (size_t)n : sizeof line - 2 - len;
-    for (size_t i = 0; i < len; i++) /* one event stays one line, whatever a user sent */
-        if ((unsigned char)line[i] < 0x20)
-            line[i] = ' ';
-    line[len++] = '\n';
-    if (write(STDERR_FILENO, line, len) < 0) {
-        /* nowhere left to say so */
+    put_text(&l, "{\"time\":\"");
+    put(&l, when, sizeof when - 1);
+    put_text(&l, "\",\"level\":\"");
+    put_text(&l, log_event_level(event));
+    put_text(&l, "\",");
+    put_text(&l, log_state.who);
+    put_text(&l, ",\"event\":\"");
+    put_text(&l, rows[event].name);
+    put(&l, "\"", 1);
+    for (; fields->name && !l.is_cut; fields++)
+        if (!is_left_out(fields))
+            put_field(&l, fields);
+    l.end = out + LOG_LINE_BYTES;
+    put_text(&l, l.is_cut ? line_end_cut : line_end);
+    return (size_t)(l.at - out);
+}
+
+void log_write(enum log_event event, const struct log_field *fields)
+{
+    char   line[LOG_LINE_BYTES];
+    size_t len = log_format(event, fields, line);
+
+    while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR) {
+        /* anything else: nowhere left to say so */
     }
 }

@@ -73,6 +73,13 @@ def thread_states(pid):
             yield file.read().rsplit(")", 1)[1].split()[0]
 
 
+def events_of(log, *names, **fields):
+    """The lines of a program of ours as dicts: those that are one of these events (all, without a name) and have these
+    fields. What a library or the shell said between them is not ours."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return [line for line in lines if (not names or line["event"] in names) and fields.items() <= line.items()]
+
+
 class Running:
     """A process that a test may treat badly, and start again."""
 
@@ -124,6 +131,10 @@ class Running:
     def log(self):
         with open(self.program.log, encoding="utf-8", errors="replace") as file:
             return file.read()
+
+    def events(self, *names, **fields):
+        """Of gateways and workers: the lines of the log so far that are one of these events, with these fields."""
+        return events_of(self.log(), *names, **fields)
 
 
 class Server(Running):
@@ -345,6 +356,11 @@ class Fleet:
                 running.sigterm()
         for running in everyone:
             running.stop(5)
+
+    def events(self, *names, **fields):
+        """Of all its programs, in the order of their times."""
+        lines = [line for running in self.gateways + self.workers for line in running.events(*names, **fields)]
+        return sorted(lines, key=lambda line: line["time"])
 
     def logs(self):
         for running in self.gateways + self.workers:

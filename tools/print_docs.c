@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/config.h"
+#include "common/log.h"
 #include "kinds/image/image.h"
 #include "kinds/image/ops.h"
 
@@ -46,6 +47,19 @@ static void print_metrics(void)
 #define METRIC(id, kind, name, sentence) printf("| `%s` | %s | %s |\n", name, #kind, sentence);
 #include "common/metrics.def"
 #undef METRIC
+}
+
+static void print_events(void)
+{
+    puts(
+        "# Events\n\n"
+        "The `event` of a log line: what each means, and who says it where not all do. The form of the lines, and how\n"
+        "to search them: [logs.md](logs.md). This page is printed by `build/release/print-docs events` from\n"
+        "`common/events.def`.\n\n"
+        "| event | level | meaning |\n|---|---|---|");
+    for (int e = 0; e < EVENT_COUNT; e++)
+        printf("| `%s` | %s | %s |\n", log_event_name((enum log_event)e), log_event_level((enum log_event)e),
+               log_event_sentence((enum log_event)e));
 }
 
 static void print_image(void)
@@ -120,14 +134,17 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*print)(void);
-    } pages[] = {
-        {"settings", print_settings}, {"errors", print_errors}, {"metrics", print_metrics}, {"image", print_image}};
+    } pages[] = {{"settings", print_settings},
+                 {"errors", print_errors},
+                 {"metrics", print_metrics},
+                 {"events", print_events},
+                 {"image", print_image}};
 
     for (size_t i = 0; argc == 2 && i < sizeof pages / sizeof *pages; i++)
         if (!strcmp(argv[1], pages[i].name)) {
             pages[i].print();
             return 0;
         }
-    fputs("usage: print-docs settings|errors|metrics|image\n", stderr);
+    fputs("usage: print-docs settings|errors|metrics|events|image\n", stderr);
     return 2;
 }

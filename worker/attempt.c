@@ -12,10 +12,7 @@
  */
 #include "worker/worker.h"
 
-#include <inttypes.h>
-
 #include "common/clock.h"
-#include "common/log.h"
 #include "worker/outcome.h"
 
 #define RENEW_MS 1000
@@ -53,14 +50,14 @@ static void on_renewed(void *ctx, const struct store_reply *reply)
     if (!attempt_is_at_work(s) || s->worker->phase == PHASE_ENDED)
         return; /* settling: that answer will say the same */
     if (reply->answer == STORE_STALE) {
-        log_event(LOG_WARN, "job-taken-over", "job=%s attempt=%" PRId64, s->delivery->msg->id, s->lease.attempt);
+        log_event(EVENT_JOB_TAKEN_OVER, SLOT_JOB(s), LOG_INT("run_ms", mono_ms() - s->claimed_ms));
         attempt_stop(s, KILL_JOB);
         s->claimed_ms = 0;
         slot_go(s, STEP_AWAIT);
     } else if (reply->answer == STORE_CANCELLED ||
                (reply->answer == STORE_GONE && reply->epoch == s->lease.claim_epoch)) {
-        log_event(LOG_INFO, "job-cancelled", "job=%s kind=%s attempt=%" PRId64 " run_ms=%" PRId64, s->delivery->msg->id,
-                  attempt_kind(s)->name, s->lease.attempt, mono_ms() - s->claimed_ms);
+        log_event(reply->answer == STORE_GONE ? EVENT_JOB_GONE : EVENT_JOB_STOPPED, SLOT_JOB(s),
+                  LOG_INT("run_ms", mono_ms() - s->claimed_ms));
         attempt_stop(s, KILL_JOB);
         slot_go(s, STEP_ACK);
     }
@@ -102,13 +99,26 @@ static void on_goods(void *ctx, enum err e, const struct fault *why)
         return;
     if (s->step == STEP_LIST) {
         if (e) /* what is there already would only have saved work */
-            log_event(LOG_WARN, "blobs-not-listed", "job=%s reason=\"%s\"", s->delivery->msg->id, why->detail);
+            log_event(EVENT_BLOBS_NOT_LISTED, SLOT_JOB(s), LOG_TEXT("reason", why->detail));
         slot_go(s, STEP_SPLIT);
     } else if (e) {
         slot_go(s, fail(s, why));
     } else {
         slot_go(s, s->step == STEP_FETCH ? STEP_RUN : STEP_FINISH);
     }
+}
+
+/* Once for an attempt: of a group's parent only the first visit is one. */
+static void log_start(const struct slot *s)
+{
+    const struct msg *m = s->delivery->msg;
+
+    if (s->lease.losses > 0)
+        log_event(EVENT_JOB_LOST, LOG_JOB(m->id, attempt_kind(s)->name, s->lease.attempt - !s->lease.is_visit),
+                  LOG_TEXT("worker", s->worker->id), LOG_INT("losses", s->lease.losses));
+    if (!s->lease.is_visit)
+        log_event(EVENT_JOB_STARTED, SLOT_JOB(s), LOG_TEXT("worker", s->worker->id), LOG_INT("slot", s->index),
+                  LOG_INT("wait_ms", s->wait_ms), LOG_TEXT("parent", m->parent), LOG_TEXT("group", m->group));
 }
 
 enum step attempt_fetch(struct slot *s)
@@ -122,6 +132,7 @@ enum step attempt_fetch(struct slot *s)
     s->wait_ms = m->created_ms > 0 ? wall_ms() - m->created_ms : 0;
     if (s->wait_ms < 0)
         s->wait_ms = 0; /* the producer's clock is ahead, or it made the time up */
+    log_start(s);
     if (w->phase != PHASE_SERVING)
         return STEP_DRAIN; /* the claim was under way when the end was asked for */
     order_free(&s->order);

@@ -164,12 +164,12 @@ void beat_ready_file(struct worker *w)
         return;
     if (w->served_count == 0) {
         if (unlink(path) != 0 && errno != ENOENT)
-            log_event(LOG_WARN, "ready-file", "path=%s reason=\"%s\"", path, strerror(errno));
+            log_event(EVENT_READY_FILE, LOG_TEXT("path", path), LOG_TEXT("reason", strerror(errno)));
         return;
     }
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
-        log_event(LOG_WARN, "ready-file", "path=%s reason=\"%s\"", path, strerror(errno));
+        log_event(EVENT_READY_FILE, LOG_TEXT("path", path), LOG_TEXT("reason", strerror(errno)));
     else
         close(fd);
 }

@@ -124,7 +124,7 @@ static void take_ready(struct child *c, struct frame_ready *ready)
     c->rss_first = rss_bytes(c->pid);
     c->space = prlimit(c->pid, RLIMIT_AS, NULL, &space) == 0 ? space.rlim_cur : RLIM_INFINITY;
     c->looked_ms = c->needed_ms = mono_ms();
-    log_event(LOG_DEBUG, "executor-ready", "pid=%d start_ms=%" PRId64, (int)c->pid, mono_ms() - c->start_ms);
+    log_event(EVENT_EXECUTOR_READY, LOG_INT("executor_pid", c->pid), LOG_INT("start_ms", mono_ms() - c->start_ms));
     c->events->ready(c->ctx, c, ready->kernel);
 }
 
@@ -285,8 +285,8 @@ static void fail_start(struct child *c, const char *step, int error, int64_t now
     c->pid = 0;
     disconnect(c);
     restart_ms = plan_restart(c, true, now_ms);
-    log_event(LOG_ERROR, "executor-cannot-start", "path=%s step=%s reason=\"%s\" again_ms=%" PRId64, c->config->path,
-              step, strerror(error), restart_ms);
+    log_event(EVENT_EXECUTOR_CANNOT_START, LOG_TEXT("path", c->config->path), LOG_TEXT("step", step),
+              LOG_TEXT("reason", strerror(error)), LOG_INT("again_ms", restart_ms));
 }
 
 bool child_start(struct child *c, int64_t now_ms)
@@ -418,10 +418,10 @@ void child_recycle(struct child *c, int64_t now_ms)
         rss = rss_bytes(c->pid);
         if (rss - c->rss_first < GROWTH_BYTES)
             return;
-        log_event(LOG_WARN, "executor-grew", "pid=%d rss_bytes=%" PRId64 " first_bytes=%" PRId64, (int)c->pid, rss,
-                  c->rss_first);
+        log_event(EVENT_EXECUTOR_GREW, LOG_INT("executor_pid", c->pid), LOG_INT("rss_bytes", rss),
+                  LOG_INT("first_bytes", c->rss_first));
     }
-    log_event(LOG_DEBUG, "executor-replaced", "pid=%d jobs=%" PRId64, (int)c->pid, c->jobs);
+    log_event(EVENT_EXECUTOR_REPLACED, LOG_INT("executor_pid", c->pid), LOG_INT("jobs", c->jobs));
     child_kill(c, KILL_RECYCLE);
 }
 
@@ -429,7 +429,8 @@ void child_rest(struct child *c, int64_t now_ms)
 {
     if (c->state != CHILD_READY || now_ms - c->needed_ms < c->config->rest_ms)
         return;
-    log_event(LOG_DEBUG, "executor-rests", "pid=%d path=%s jobs=%" PRId64, (int)c->pid, c->config->path, c->jobs);
+    log_event(EVENT_EXECUTOR_RESTS, LOG_INT("executor_pid", c->pid), LOG_TEXT("path", c->config->path),
+              LOG_INT("jobs", c->jobs));
     child_kill(c, KILL_REST);
 }
 
@@ -450,9 +451,8 @@ void child_reap(struct child *c, int64_t now_ms)
     disconnect(c);
     restart_ms = plan_restart(c, is_abnormal, now_ms);
     if (is_abnormal)
-        log_event(was_starting ? LOG_ERROR : LOG_WARN, was_starting ? "executor-broken" : "executor-died",
-                  "pid=%d path=%s reason=\"%s\" again_ms=%" PRId64, (int)c->pid, c->config->path, why.detail,
-                  restart_ms);
+        log_event(was_starting ? EVENT_EXECUTOR_BROKEN : EVENT_EXECUTOR_DIED, LOG_INT("executor_pid", c->pid),
+                  LOG_TEXT("path", c->config->path), LOG_INT("again_ms", restart_ms), LOG_TEXT("reason", why.detail));
     c->pid = 0;
     c->events->ended(c->ctx, c, &why, restart_ms);
 }

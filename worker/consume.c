@@ -248,7 +248,7 @@ void consumers_on_idle(void *ctx, int channel, bool by_broker)
 
     c->state = CHANNEL_IDLE;
     if (by_broker) {
-        log_event(LOG_WARN, "queue-gone", "kind=%s channel=%d", w->kind_names[c->kind], channel);
+        log_event(EVENT_QUEUE_GONE, LOG_TEXT("kind", w->kind_names[c->kind]), LOG_INT("channel", channel));
         set_served(w, c, false);
         slot_queue_gone(c->slot);
     }

@@ -5,7 +5,6 @@
  */
 #include "worker/worker.h"
 
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,7 +69,7 @@ static void stop_slots(struct worker *w, bool is_forced)
 
 static void hand_back(struct worker *w)
 {
-    log_event(LOG_INFO, "worker-hands-back", "id=%s", w->id);
+    log_event(EVENT_WORKER_HANDS_BACK, LOG_TEXT("worker", w->id));
     w->phase = PHASE_HANDBACK;
     w->phase_end_ms = mono_ms() + HANDBACK_MS;
     stop_slots(w, true);
@@ -79,7 +78,7 @@ static void hand_back(struct worker *w)
 void worker_stop(struct worker *w)
 {
     if (w->phase == PHASE_SERVING) {
-        log_event(LOG_INFO, "worker-stops", "id=%s grace_s=%" PRId64, w->id, w->settings->grace_s);
+        log_event(EVENT_WORKER_STOPS, LOG_TEXT("worker", w->id), LOG_INT("grace_s", w->settings->grace_s));
         w->phase = PHASE_GRACE;
         w->phase_end_ms = mono_ms() + w->settings->grace_s * 1000;
         consumers_stop(w);
@@ -99,12 +98,12 @@ bool worker_see_kernel(struct worker *w, const char *name)
         return false;
     w->has_seen_kernel = true;
     if (!kernel_is_doubtful(name)) {
-        log_event(LOG_INFO, "kernel", "name=\"%s\" reason=\"known to suit this CPU\"", name);
+        log_event(EVENT_KERNEL, LOG_TEXT("name", name), LOG_TEXT("reason", "known to suit this CPU"));
         return false;
     }
     kernel_choose(w->programs.path[PROGRAM_exec], name, kernel_class_of_cpu(), &w->kernel);
-    log_event(w->kernel.is_warning ? LOG_WARN : LOG_INFO, "kernel", "name=\"%s\" setting=%s reason=\"%s\"", name,
-              w->kernel.setting, w->kernel.sentence);
+    log_event(w->kernel.is_warning ? EVENT_KERNEL_SLOW : EVENT_KERNEL, LOG_TEXT("name", name),
+              LOG_TEXT("setting", w->kernel.setting), LOG_TEXT("reason", w->kernel.sentence));
     if (!w->kernel.setting[0])
         return false;
     w->child_configs[PROGRAM_exec].variable = w->kernel.setting;
@@ -154,7 +153,7 @@ static void on_swept(void *ctx, enum err e, const char *const *names, size_t cou
 {
     (void)ctx, (void)names, (void)count;
     if (e)
-        log_event(LOG_WARN, "cache-not-swept", "error=%s", err_code(e));
+        log_event(EVENT_CACHE_NOT_SWEPT, LOG_TEXT("error", err_code(e)));
 }
 
 /* Of a shared directory a gateway keeps house. */
@@ -311,25 +310,27 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     if (config_load(&settings, &why)) {
-        fprintf(stderr, "millrace-worker: %s\n", why.detail);
+        log_open("millrace-worker", LOG_INFO);
+        log_event(EVENT_CANNOT_START, LOG_TEXT("reason", why.detail));
         return 2;
     }
     if (found & 2)
         return health_ask(settings.listen, (int)settings.probe_port);
-    log_open("worker", (enum log_level)settings.log_level);
+    log_open("millrace-worker", (enum log_level)settings.log_level);
     config_log(&settings, PROGRAM_WORKER);
     w.is_once = found & 1;
     uv_loop_init(&loop);
     if (start(&w, &why)) {
-        log_event(LOG_ERROR, "worker-cannot-start", "reason=\"%s\"", why.detail);
+        log_event(EVENT_CANNOT_START, LOG_TEXT("reason", why.detail));
         status = 2;
     } else {
-        log_event(LOG_INFO, "worker-started", "id=%s slots=%d threads=%d kinds=%d", w.id, w.slot_count,
-                  w.child_configs[PROGRAM_exec].threads, w.kind_count);
+        log_event(EVENT_WORKER_STARTED, LOG_TEXT("worker", w.id), LOG_INT("slots", w.slot_count),
+                  LOG_INT("threads", w.child_configs[PROGRAM_exec].threads), LOG_INT("kinds", w.kind_count),
+                  LOG_TEXT("version", MILLRACE_VERSION));
         uv_run(&loop, UV_RUN_DEFAULT);
         status = 0;
     }
     stop(&w);
-    log_event(LOG_INFO, "worker-ended", "id=%s", w.id);
+    log_event(EVENT_WORKER_ENDED, LOG_TEXT("worker", w.id));
     return status;
 }

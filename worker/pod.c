@@ -152,11 +152,11 @@ static void after_change(uv_work_t *work, int status)
         p->told = p->cost;
         p->changed++;
         p->failed_in_a_row = 0;
-        log_event(LOG_DEBUG, "pod-cost", "cost=%d", p->cost);
+        log_event(EVENT_POD_COST, LOG_INT("cost", p->cost));
         return;
     }
     if (!p->failed_in_a_row) /* the first of a row is said, the others are counted */
-        log_event(LOG_WARN, "pod-cost-not-told", "cost=%d reason=\"%s\"", p->cost, p->fault.detail);
+        log_event(EVENT_POD_COST_NOT_TOLD, LOG_INT("cost", p->cost), LOG_TEXT("reason", p->fault.detail));
     p->failed++;
     p->next_ms += wait_after_failures(++p->failed_in_a_row) - BETWEEN_MS;
 }

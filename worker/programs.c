@@ -82,8 +82,7 @@ enum err programs_choose_kinds(const struct settings *settings, const struct pro
             return fault_set(why, ERR_CONFIG, "MILLRACE_KINDS names '%s', whose program %.160s is not there",
                              kinds[i]->name, programs->path[program]);
         is_wanted[i] = false;
-        log_event(LOG_WARN, "kind-not-served", "kind=%s reason=\"its program is not there\" path=%s", kinds[i]->name,
-                  programs->path[program]);
+        log_event(EVENT_KIND_NOT_SERVED, LOG_TEXT("kind", kinds[i]->name), LOG_TEXT("path", programs->path[program]));
     }
     if (e || is_any)
         return e;

@@ -18,12 +18,10 @@
  */
 #include "worker/worker.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/retry.h"
 
 #define ASK_MS 400   /* between the two questions about an owner that may have lost its message */
@@ -46,50 +44,62 @@ static const struct move {
     enum step         at;
     enum store_answer answer;
     enum step         next;
-    enum log_level    level;
-    const char       *event; /* NULL: not worth a line */
+    enum log_event    event; /* EVENT_COUNT: not worth a line, or has one of its own */
 } moves[] = {
-    {STEP_CLAIM, STORE_RUN, STEP_FETCH, LOG_DEBUG, NULL},
-    {STEP_CLAIM, STORE_MINE, STEP_FETCH, LOG_INFO, "job-claimed-twice"}, /* the first answer was lost */
-    {STEP_CLAIM, STORE_ASK, STEP_ASK, LOG_INFO, NULL},
-    {STEP_CLAIM, STORE_LATER, STEP_COPY, LOG_INFO, "job-not-due"},
-    {STEP_CLAIM, STORE_HELD, STEP_COPY, LOG_INFO, "job-held"},
-    {STEP_CLAIM, STORE_TERMINAL, STEP_ACK, LOG_INFO, "job-ended-before"},
-    {STEP_CLAIM, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
-    {STEP_SPLIT, STORE_RETRYING, STEP_COPY, LOG_DEBUG, "job-split"},
-    {STEP_SPLIT, STORE_OK, STEP_ACK, LOG_INFO, "job-ended-by-members"},
-    {STEP_SPLIT, STORE_STALE, STEP_AWAIT, LOG_WARN, "job-taken-over"},
-    {STEP_SPLIT, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled"},
-    {STEP_SPLIT, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
-    {STEP_FINISH, STORE_OK, STEP_ACK, LOG_DEBUG, "job-completed"},
-    {STEP_FINISH, STORE_STALE, STEP_AWAIT, LOG_WARN, "job-taken-over"},
-    {STEP_FINISH, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled"},
-    {STEP_FINISH, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
-    {STEP_FAIL, STORE_RETRYING, STEP_COPY, LOG_INFO, "job-retrying"},
-    {STEP_FAIL, STORE_FAILED, STEP_ACK, LOG_INFO, "job-failed"},
-    {STEP_FAIL, STORE_STALE, STEP_AWAIT, LOG_WARN, "job-taken-over"},
-    {STEP_FAIL, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled"},
-    {STEP_FAIL, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
-    {STEP_DRAIN, STORE_OK, STEP_RETURN, LOG_INFO, "job-handed-back"},
-    {STEP_DRAIN, STORE_STALE, STEP_RETURN, LOG_WARN, "job-taken-over"},
-    {STEP_DRAIN, STORE_CANCELLED, STEP_ACK, LOG_INFO, "job-cancelled"},
-    {STEP_DRAIN, STORE_GONE, STEP_ACK, LOG_INFO, "job-gone"},
-    {STEP_DRAIN, STORE_DOWN, STEP_RETURN, LOG_WARN, "job-dropped"},
+    {STEP_CLAIM, STORE_RUN, STEP_FETCH, EVENT_COUNT},
+    {STEP_CLAIM, STORE_MINE, STEP_FETCH, EVENT_COUNT}, /* the first answer was lost */
+    {STEP_CLAIM, STORE_ASK, STEP_ASK, EVENT_COUNT},
+    {STEP_CLAIM, STORE_LATER, STEP_COPY, EVENT_JOB_NOT_DUE},
+    {STEP_CLAIM, STORE_HELD, STEP_COPY, EVENT_JOB_HELD},
+    {STEP_CLAIM, STORE_TERMINAL, STEP_ACK, EVENT_JOB_ENDED_BEFORE},
+    {STEP_CLAIM, STORE_GONE, STEP_ACK, EVENT_JOB_GONE},
+    {STEP_SPLIT, STORE_RETRYING, STEP_COPY, EVENT_COUNT},
+    {STEP_SPLIT, STORE_OK, STEP_ACK, EVENT_JOB_MEMBERS_DONE},
+    {STEP_SPLIT, STORE_STALE, STEP_AWAIT, EVENT_JOB_TAKEN_OVER},
+    {STEP_SPLIT, STORE_CANCELLED, STEP_ACK, EVENT_JOB_STOPPED},
+    {STEP_SPLIT, STORE_GONE, STEP_ACK, EVENT_JOB_GONE},
+    {STEP_FINISH, STORE_OK, STEP_ACK, EVENT_JOB_COMPLETED},
+    {STEP_FINISH, STORE_STALE, STEP_AWAIT, EVENT_JOB_TAKEN_OVER},
+    {STEP_FINISH, STORE_CANCELLED, STEP_ACK, EVENT_JOB_STOPPED},
+    {STEP_FINISH, STORE_GONE, STEP_ACK, EVENT_JOB_GONE},
+    {STEP_FAIL, STORE_RETRYING, STEP_COPY, EVENT_JOB_RETRYING},
+    {STEP_FAIL, STORE_FAILED, STEP_ACK, EVENT_JOB_FAILED},
+    {STEP_FAIL, STORE_STALE, STEP_AWAIT, EVENT_JOB_TAKEN_OVER},
+    {STEP_FAIL, STORE_CANCELLED, STEP_ACK, EVENT_JOB_STOPPED},
+    {STEP_FAIL, STORE_GONE, STEP_ACK, EVENT_JOB_GONE},
+    {STEP_DRAIN, STORE_OK, STEP_RETURN, EVENT_JOB_HANDED_BACK},
+    {STEP_DRAIN, STORE_STALE, STEP_RETURN, EVENT_JOB_TAKEN_OVER},
+    {STEP_DRAIN, STORE_CANCELLED, STEP_ACK, EVENT_JOB_STOPPED},
+    {STEP_DRAIN, STORE_GONE, STEP_ACK, EVENT_JOB_GONE},
+    {STEP_DRAIN, STORE_DOWN, STEP_RETURN, EVENT_JOB_DROPPED},
 };
 #define MOVE_COUNT (sizeof moves / sizeof *moves)
 
-static void log_move(const struct slot *s, const struct move *move)
+/* reply: a claim says why it ended the job itself. */
+static void log_move(const struct slot *s, enum log_event event, const struct store_reply *reply)
 {
-    bool has_fault = s->step == STEP_FAIL;
+    bool        is_claimed = s->claimed_ms > 0, has_fault = s->step == STEP_FAIL;
+    const char *error = has_fault ? err_code(s->fault.err) : reply->code;
 
-    if (!move->event || !log_wants(move->level))
+    if (event == EVENT_COUNT)
         return;
-    log_event(move->level, move->event,
-              "job=%s kind=%s attempt=%" PRId64 " slot=%d wait_ms=%" PRId64 " run_ms=%" PRId64 "%s%s%s%s%s",
-              s->delivery->msg->id, attempt_kind(s)->name, s->lease.attempt, s->index, s->wait_ms,
-              s->claimed_ms ? mono_ms() - s->claimed_ms : 0, has_fault ? " error=" : "",
-              has_fault ? err_code(s->fault.err) : "", has_fault ? " detail=\"" : "", has_fault ? s->fault.detail : "",
-              has_fault ? "\"" : "");
+    log_event(
+        event, LOG_JOB(s->delivery->msg->id, attempt_kind(s)->name, reply->code ? reply->attempt : s->lease.attempt),
+        LOG_TEXT("worker", s->worker->id), LOG_INT("slot", s->index), LOG_INT_IF(is_claimed, "wait_ms", s->wait_ms),
+        LOG_INT_IF(is_claimed, "run_ms", mono_ms() - s->claimed_ms),
+        LOG_INT_IF(event == EVENT_JOB_RETRYING, "again_s", retry_rung_seconds(s->rung)),
+        LOG_TEXT("parent", s->delivery->msg->parent), LOG_TEXT("error", error),
+        LOG_TEXT("reason", has_fault ? s->fault.detail : reply->detail));
+}
+
+/* What a move says; most of them the same always. */
+static enum log_event event_of(const struct slot *s, const struct move *move, const struct store_reply *reply)
+{
+    if (move->answer == STORE_TERMINAL && reply->code) /* by this very claim: too often lost, too late, or unwanted */
+        return strcmp(reply->code, "cancelled") ? EVENT_JOB_FAILED : EVENT_JOB_CANCELLED;
+    if (s->step == STEP_SPLIT && move->answer == STORE_RETRYING && !s->lease.is_visit)
+        return EVENT_JOB_SPLIT;
+    return move->event;
 }
 
 /* Every answer about the attempt but that of renew comes through here. */
@@ -107,7 +117,7 @@ static void on_answer(void *ctx, const struct store_reply *reply)
         stall(s);
         return;
     }
-    log_move(s, move);
+    log_move(s, event_of(s, move, reply), reply);
     switch (move->answer) {
     case STORE_LATER:
     case STORE_HELD:
@@ -206,8 +216,8 @@ static enum step enter_split(struct slot *s)
     tell_cut(s, kept);
     lease.msg = kept;
     order_member_params(o, kind, &params);
-    log_event(o->is_recut ? LOG_INFO : LOG_DEBUG, "job-cut", "job=%s kind=%s members=%" PRId64 " sealed=%zu params=%s",
-              s->delivery->msg->id, kind->name, o->member_count, s->goods.sealed_count, params.data);
+    log_event(o->is_recut ? EVENT_JOB_RECUT : EVENT_JOB_CUT, SLOT_JOB(s), LOG_INT("members", o->member_count),
+              LOG_INT("sealed", (int64_t)s->goods.sealed_count), LOG_TEXT("params", params.data));
     s->is_asked = true;
     store_split(s->worker->store, &lease, o->member_count, params.data, o->layout.data, (int64_t)o->result_max,
                 kind->result_type, s->goods.sealed, s->goods.sealed_count, on_answer, s);
@@ -241,6 +251,21 @@ static enum step enter_fail(struct slot *s)
     return STEP_FAIL;
 }
 
+/* Why the message is buried. */
+static const char *death(const struct slot *s)
+{
+    if (s->delivery->bad.err)
+        return s->delivery->bad.detail;
+    return s->claimed_ms ? s->fault.detail : "no message-id";
+}
+
+static void log_death(const struct slot *s)
+{
+    log_event(EVENT_MESSAGE_DEAD,
+              LOG_JOB(s->delivery->msg->id, attempt_kind(s)->name, s->claimed_ms ? s->lease.attempt : 0),
+              LOG_TEXT("worker", s->worker->id), LOG_TEXT("reason", death(s)));
+}
+
 static void on_copied(void *ctx, enum broker_outcome outcome)
 {
     struct slot *s = ctx;
@@ -252,8 +277,10 @@ static void on_copied(void *ctx, enum broker_outcome outcome)
         stall(s);
         return;
     }
-    if (s->step == STEP_BURY)
+    if (s->step == STEP_BURY) {
         beat_dead(s->worker);
+        log_death(s);
+    }
     s->is_dead = false;
     slot_go(s, STEP_ACK);
 }
@@ -275,14 +302,8 @@ static enum step enter_copy(struct slot *s)
 
 static enum step enter_bury(struct slot *s)
 {
-    const char *reason = s->delivery->bad.err ? s->delivery->bad.detail
-                         : s->claimed_ms      ? s->fault.detail
-                                              : "no message-id";
-
     s->is_asked = true;
-    log_event(LOG_WARN, "message-dead", "job=%s kind=%s reason=\"%s\"", s->delivery->msg->id, attempt_kind(s)->name,
-              reason);
-    broker_bury(s->worker->broker, s->delivery, reason, CONFIRM_MS, on_copied, s);
+    broker_bury(s->worker->broker, s->delivery, death(s), CONFIRM_MS, on_copied, s);
     return STEP_BURY;
 }
 
@@ -363,7 +384,8 @@ static void rebind(struct slot *s, struct slot *owner, struct delivery *taken)
 {
     struct channel *channel = s->channel;
 
-    log_event(LOG_INFO, "job-rebound", "job=%s slot=%d channel=%d", taken->msg->id, owner->index, channel->number);
+    log_event(EVENT_JOB_REBOUND, SLOT_JOB(owner), LOG_TEXT("worker", s->worker->id), LOG_INT("slot", owner->index),
+              LOG_INT("channel", channel->number));
     s->channel = owner->channel;
     owner->channel = channel;
     s->channel->slot = s;

@@ -7,7 +7,6 @@
  */
 #include "worker/worker.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "common/buf.h"
@@ -68,8 +67,7 @@ void successor_rescue(struct worker *w, const struct msg *m, int64_t epoch, int6
 {
     struct rescue *r = xcalloc(1, sizeof *r);
 
-    log_event(LOG_WARN, "message-rescued", "job=%s kind=%s attempt=%" PRId64 " reason=\"its queue is gone\"", m->id,
-              m->kind, attempt);
+    log_event(EVENT_MESSAGE_RESCUED, LOG_JOB(m->id, m->kind, attempt));
     *r = (struct rescue){.worker = w, .msg = msg_dup(m), .epoch = epoch, .attempt = attempt, .next = w->rescues};
     w->rescues = r;
     send_rescue(r);

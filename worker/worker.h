@@ -22,6 +22,7 @@
 
 #include "common/broker/broker.h"
 #include "common/config.h"
+#include "common/log.h"
 #include "common/metrics.h"
 #include "common/store/store.h"
 #include "worker/child.h"
@@ -198,6 +199,9 @@ void          slot_tick(struct slot *s, int64_t now_ms);
 void slot_wake(struct slot *s);
 /* Stops: unclaimed messages go back; is_forced: running jobs too. */
 void slot_stop(struct slot *s, bool is_forced);
+
+/* What a line about the job of a slot begins with. */
+#define SLOT_JOB(s) LOG_JOB((s)->delivery->msg->id, attempt_kind(s)->name, (s)->lease.attempt)
 
 /* ---- attempt.c: steps return their own name to wait, else the next one ---- */
 extern const struct child_events attempt_child_events;

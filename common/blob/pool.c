@@ -125,7 +125,7 @@ bool pool_repeat(struct pool_job *job, const struct fault *why)
     int64_t            now_ms = mono_ms();
 
     if (!job->failing_ms && b->patience_ms > 0)
-        log_event(LOG_WARN, "blobs-away", "repeated_for_ms=%lld reason=\"%s\"", (long long)b->patience_ms, why->detail);
+        log_event(EVENT_BLOBS_AWAY, LOG_INT("repeated_for_ms", b->patience_ms), LOG_TEXT("reason", why->detail));
     if (!job->failing_ms)
         job->failing_ms = now_ms;
     if (now_ms - job->failing_ms >= b->patience_ms)

@@ -320,8 +320,8 @@ static void on_closed(struct conn *c, const amqp_channel_close_t *close)
             start_counting(b);
         return;
     }
-    log_event(LOG_WARN, "broker-look-failed", "code=%d reason=\"%.*s\"", close->reply_code, (int)close->reply_text.len,
-              (const char *)close->reply_text.bytes);
+    log_event(EVENT_BROKER_LOOK_FAILED, LOG_INT("code", close->reply_code),
+              LOG_BYTES("reason", close->reply_text.bytes, close->reply_text.len));
     answer_current(b, BROWSE_DOWN);
     close_channel(b);
 }

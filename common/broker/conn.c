@@ -101,8 +101,8 @@ void conn_fail(struct conn *c, const char *fmt, ...)
     vsnprintf(reason, sizeof reason, fmt, args);
     va_end(args);
     if (!is_ending)
-        log_event(LOG_WARN, "broker-connection-lost", "connection=%s retry_ms=%lld reason=\"%s\"", conn_role_name(c),
-                  (long long)wait, reason);
+        log_event(EVENT_BROKER_LOST, LOG_TEXT("connection", conn_role_name(c)), LOG_INT("retry_ms", wait),
+                  LOG_TEXT("reason", reason));
     close_socket(c);
     forget_addresses(c);
     c->state = is_ending ? CONN_UNUSED : CONN_DOWN;
@@ -270,8 +270,8 @@ void conn_topology_stands(struct conn *c)
             consume_topology_stands(c);
         return;
     }
-    log_event(LOG_INFO, "broker-connected", "connection=%s host=%s port=%d", conn_role_name(c), c->b->account.host,
-              c->b->account.port);
+    log_event(EVENT_BROKER_CONNECTED, LOG_TEXT("connection", conn_role_name(c)), LOG_TEXT("host", c->b->account.host),
+              LOG_INT("port", c->b->account.port));
     c->is_up = true;
     c->up_ms = c->b->now_ms;
     c->wake_ms = INT64_MAX;
@@ -304,14 +304,14 @@ static void on_connection_method(struct conn *c, const struct frame *f)
     case AMQP_CONNECTION_BLOCKED_METHOD: {
         const amqp_connection_blocked_t *blocked = f->decoded;
 
-        log_event(LOG_WARN, "broker-blocked", "connection=%s reason=\"%.*s\"", conn_role_name(c),
-                  (int)blocked->reason.len, (const char *)blocked->reason.bytes);
+        log_event(EVENT_BROKER_BLOCKED, LOG_TEXT("connection", conn_role_name(c)),
+                  LOG_BYTES("reason", blocked->reason.bytes, blocked->reason.len));
         if (c->role == CONN_PUBLISH)
             publish_set_blocked(c, true);
         break;
     }
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
-        log_event(LOG_INFO, "broker-unblocked", "connection=%s", conn_role_name(c));
+        log_event(EVENT_BROKER_UNBLOCKED, LOG_TEXT("connection", conn_role_name(c)));
         if (c->role == CONN_PUBLISH)
             publish_set_blocked(c, false);
         break;

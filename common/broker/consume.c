@@ -94,8 +94,8 @@ static void on_close(struct conn *c, struct chan *ch, const amqp_channel_close_t
     amqp_channel_close_ok_t ok = {0};
     struct broker          *b = c->b;
 
-    log_event(LOG_WARN, "broker-channel-closed", "channel=%d code=%d reason=\"%.*s\"", number_of(b, ch),
-              close->reply_code, (int)close->reply_text.len, (const char *)close->reply_text.bytes);
+    log_event(EVENT_BROKER_CHANNEL_CLOSED, LOG_INT("channel", number_of(b, ch)), LOG_INT("code", close->reply_code),
+              LOG_BYTES("reason", close->reply_text.bytes, close->reply_text.len));
     frames_method(c, number_of(b, ch) + 1, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok);
     lose(b, ch);
     if (close->reply_code == AMQP_NOT_FOUND)
@@ -106,8 +106,8 @@ static void on_close(struct conn *c, struct chan *ch, const amqp_channel_close_t
 
 static void on_cancel(struct conn *c, struct chan *ch)
 {
-    log_event(LOG_WARN, "broker-consumer-cancelled", "channel=%d kind=%s", number_of(c->b, ch),
-              c->b->config.kinds[ch->kind]);
+    log_event(EVENT_BROKER_CONSUMER_CANCELLED, LOG_INT("channel", number_of(c->b, ch)),
+              LOG_TEXT("kind", c->b->config.kinds[ch->kind]));
     if (ch->state == CHAN_STOPPING)
         ch->is_cancelled = true; /* the answer to our own cancel still comes */
     else if (ch->state == CHAN_STARTING || ch->state == CHAN_CONSUMING)

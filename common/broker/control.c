@@ -135,8 +135,8 @@ static void say_refused(struct conn *c, int code, amqp_bytes_t text)
     char what[QUEUE_NAME_BYTES + 16];
 
     topology_describe(c->b, c->control.answered, what);
-    log_event(LOG_ERROR, "broker-topology", "%s code=%d reason=\"%.*s\"", what, code, (int)text.len,
-              (const char *)text.bytes);
+    log_event(EVENT_BROKER_TOPOLOGY, LOG_TEXT("what", what), LOG_INT("code", code),
+              LOG_BYTES("reason", text.bytes, text.len));
 }
 
 static void on_close(struct conn *c, const amqp_channel_close_t *close)

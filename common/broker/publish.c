@@ -268,8 +268,8 @@ static void send_request(struct conn *c, struct request *r)
     }
     address(r, exchange, key);
     if (!frames_publish(c, PUBLISH_CHANNEL, exchange, key, r->msg, r->head.len ? &r->head : NULL)) {
-        log_event(LOG_ERROR, "publish-refused", "job=%s reason=\"properties above one frame of %zu bytes\"", r->msg->id,
-                  c->frame_max);
+        log_event(EVENT_PUBLISH_REFUSED, LOG_JOB(r->msg->id, r->msg->kind, r->msg->attempt),
+                  LOG_INT("frame_bytes", (int64_t)c->frame_max));
         give_back(b, r, BROKER_NACKED);
         return;
     }

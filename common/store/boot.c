@@ -110,8 +110,8 @@ static void on_booted(redisAsyncContext *ac, void *reply, void *data)
     if (s->epoch) {
         s->phase = PHASE_REPLAY;
         s->replaying = ring_replay(s);
-        log_event(LOG_WARN, "store-epoch", "old=%lld new=%lld replayed=%d", (long long)s->epoch, (long long)epoch,
-                  s->replaying);
+        log_event(EVENT_STORE_EPOCH, LOG_INT("old", s->epoch), LOG_INT("new", epoch),
+                  LOG_INT("replayed", s->replaying));
     }
     s->epoch = epoch;
     if (s->phase != PHASE_REPLAY || !s->replaying)

@@ -151,8 +151,8 @@ static void on_error(struct call *c, const char *text)
             call_down(c);
             return;
         }
-    log_event(LOG_ERROR, "store-script-failed", "script=%s subject=%s reason=\"%s\"", scripts[c->script].name,
-              c->subject, text);
+    log_event(EVENT_STORE_SCRIPT_FAILED, LOG_TEXT("job_id", c->subject), LOG_TEXT("script", scripts[c->script].name),
+              LOG_TEXT("reason", text));
     call_down(c);
 }
 
@@ -172,7 +172,7 @@ static void deliver(struct call *c, const redisReply *r)
     struct reply_parts parts = {0};
 
     if (!reply_read(c, r, &parts)) {
-        log_event(LOG_ERROR, "store-bad-answer", "script=%s subject=%s", scripts[c->script].name, c->subject);
+        log_event(EVENT_STORE_BAD_ANSWER, LOG_TEXT("job_id", c->subject), LOG_TEXT("script", scripts[c->script].name));
         call_down(c);
         return;
     }
@@ -183,6 +183,8 @@ static void deliver(struct call *c, const redisReply *r)
         c->lease->attempt = parts.reply.attempt;
         c->lease->errors = parts.reply.errors;
         c->lease->started_ms = parts.started_ms;
+        c->lease->losses = parts.losses;
+        c->lease->is_visit = parts.is_visit;
     }
     if (!c->is_replay)
         ring_keep(s, c, &parts);

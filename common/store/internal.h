@@ -115,7 +115,8 @@ struct reply_parts {
     struct store_item *items;   /* owned */
     int64_t           *fences;  /* owned */
     int64_t            started_ms, until_ms;
-    const char        *code, *detail; /* borrowed: of the end that a claim gave its job; else NULL */
+    int64_t            losses;   /* RUN: as in the lease */
+    bool               is_visit; /* RUN: as in the lease */
 };
 
 /* False when the reply has not the shape this script promises. */

@@ -182,6 +182,8 @@ static bool read_attempt(const redisReply *r, struct reply_parts *out)
     out->reply.attempt = integer_at(r, 2);
     out->reply.errors = integer_at(r, 3);
     out->started_ms = integer_at(r, 4);
+    out->losses = integer_at(r, 5); /* -1: none were counted */
+    out->is_visit = r->elements > 6;
     return out->started_ms >= 0;
 }
 
@@ -289,9 +291,9 @@ static bool read_rest(const struct call *c, const redisReply *r, struct reply_pa
     case STORE_MINE:
         return read_attempt(r, out);
     case STORE_TERMINAL: /* this very claim ended the job */
-        out->code = text_at(r, 5);
-        out->detail = text_at(r, 6);
-        return read_attempt(r, out) && out->code && out->detail;
+        reply->code = text_at(r, 5);
+        reply->detail = text_at(r, 6);
+        return read_attempt(r, out) && reply->code && reply->detail;
     case STORE_LATER:
     case STORE_HELD:
     case STORE_RETRYING:

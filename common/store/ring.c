@@ -119,8 +119,8 @@ static void add(struct store *s, const struct call *c, enum known known)
     memcpy(e->bytes, c->bytes.data + CALL_HEAD, len);
     while (ring->bytes > RING_BYTES && first_of(ring) != e) {
         if (!ring->has_dropped)
-            log_event(LOG_WARN, "store-ring-full", "bytes=%u kept_ms=%llu", RING_BYTES,
-                      (unsigned long long)(e->at_ms - first_of(ring)->at_ms));
+            log_event(EVENT_STORE_RING_FULL, LOG_INT("bytes", RING_BYTES),
+                      LOG_INT("kept_ms", (int64_t)(e->at_ms - first_of(ring)->at_ms)));
         ring->has_dropped = true;
         drop_first(ring);
     }
@@ -199,7 +199,7 @@ static void add_ended(struct store *s, const struct call *c, const struct reply_
     l.errors = parts->reply.errors;
     l.claim_epoch = s->epoch;
     l.started_ms = parts->started_ms;
-    replay = call_fail(s, &l, "permanent", parts->code, parts->detail, 0);
+    replay = call_fail(s, &l, "permanent", parts->reply.code, parts->reply.detail, 0);
     add(s, replay, KNOWN_FAILED);
     call_free(replay);
 }
@@ -216,9 +216,9 @@ void ring_keep(struct store *s, const struct call *c, const struct reply_parts *
             add(s, c, KNOWN_NONE);
         break;
     case SCRIPT_claim:
-        if (parts->code && strcmp(parts->code, "cancelled") == 0)
+        if (parts->reply.code && strcmp(parts->reply.code, "cancelled") == 0)
             add_cancel(s, c, c->kind);
-        else if (parts->code)
+        else if (parts->reply.code)
             add_ended(s, c, parts);
         break;
     case SCRIPT_renew: /* of a member whose group has ended */

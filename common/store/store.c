@@ -140,8 +140,8 @@ static void on_lost(struct store *s, const char *why)
     uv_timer_stop(&s->silence);
     uv_timer_start(&s->again, on_again, store_backoff_ms(s->failures++), 0);
     if (strcmp(s->trouble, why) != 0) { /* a reason that stays is said once */
-        log_event(LOG_WARN, s->config.is_replica ? "replica-down" : "store-down", "host=%s port=%d reason=\"%s\"",
-                  s->url.host, s->url.port, why);
+        log_event(s->config.is_replica ? EVENT_REPLICA_DOWN : EVENT_STORE_DOWN, LOG_TEXT("host", s->url.host),
+                  LOG_INT("port", s->url.port), LOG_TEXT("reason", why));
         snprintf(s->trouble, sizeof s->trouble, "%s", why);
     }
     if (s->subscription)
@@ -173,8 +173,8 @@ void store_set_up(struct store *s)
     s->was_up = true;
     s->failures = 0;
     if (!was_up) {
-        log_event(LOG_INFO, s->config.is_replica ? "replica-up" : "store-up", "host=%s ip=%s port=%d epoch=%s",
-                  s->url.host, s->ip, s->url.port, s->epoch_text);
+        log_event(s->config.is_replica ? EVENT_REPLICA_UP : EVENT_STORE_UP, LOG_TEXT("host", s->url.host),
+                  LOG_TEXT("ip", s->ip), LOG_INT("port", s->url.port), LOG_TEXT("epoch", s->epoch_text));
         s->trouble[0] = 0;
     }
     if (waiting.first) {

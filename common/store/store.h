@@ -53,15 +53,16 @@ enum store_answer {
 /* Borrowed for the time of the callback. */
 struct store_reply {
     enum store_answer       answer;
-    int64_t                 epoch;        /* of the store that answered */
-    int64_t                 fence;        /* RUN, MINE */
-    int64_t                 attempt;      /* RUN, MINE: this run, counted from 1 */
-    int64_t                 errors;       /* RUN, MINE: transient errors so far */
-    int64_t                 wait_ms;      /* LATER, HELD; split's RETRYING */
-    bool                    is_other_cut; /* split's RETRYING: the group is cut in another way than the caller says */
-    int64_t                 workers;      /* beat: how many there are */
-    const struct record    *record;       /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
-    const struct record    *records;      /* list; set_ends: of those that ended, an expired one has its id alone */
+    int64_t                 epoch;         /* of the store that answered */
+    int64_t                 fence;         /* RUN, MINE */
+    int64_t                 attempt;       /* RUN, MINE: this run, counted from 1 */
+    int64_t                 errors;        /* RUN, MINE: transient errors so far */
+    const char             *code, *detail; /* TERMINAL: this very claim ended the job, and why; else NULL */
+    int64_t                 wait_ms;       /* LATER, HELD; split's RETRYING */
+    bool                    is_other_cut;  /* split's RETRYING: the group is cut in another way than the caller says */
+    int64_t                 workers;       /* beat: how many there are */
+    const struct record    *record;        /* get, result, cancel, retry, EXISTS, REFUSED; else NULL */
+    const struct record    *records;       /* list; set_ends: of those that ended, an expired one has its id alone */
     size_t                  record_count;
     const struct store_set *set;      /* set_make, set_get, set_close; set_ends: its state alone */
     int64_t                 position; /* set_ends: of the last one given; list: of the last one looked at */
@@ -231,11 +232,13 @@ void store_stats(struct store *s, store_fn *fn, void *ctx);
 /* ---- worker ----------------------------------------------------------- */
 
 /* One attempt, from claim to settle. Filled by the caller before claim; fence,
- * attempt, errors, claim_epoch and started_ms by the store when it answers RUN or MINE. */
+ * attempt, errors, claim_epoch, started_ms, losses and is_visit by the store when it answers RUN or MINE. */
 struct lease {
     const struct msg *msg;   /* borrowed while the attempt lives */
     const char       *owner; /* "host-pid-start-slot", borrowed */
     int64_t           fence, attempt, errors, claim_epoch, started_ms;
+    int64_t           losses;   /* > 0: this claim took the job from an owner that was lost; so many by now */
+    bool              is_visit; /* of a group's parent that has its members already */
 };
 
 /* RUN, MINE, TERMINAL, GONE, LATER, HELD, ASK, DOWN. second: asked before, 400 ms ago.

@@ -369,11 +369,11 @@ def test_clients_cannot_take_the_descriptors_that_the_servers_need(private_serve
     gateway.program.argv[:0] = ["/usr/bin/prlimit", "--nofile=200:200"]
     gateway.start()
     gateway.wait_ready()
-    assert "fewer-connections" in gateway.log()
+    assert gateway.events("fewer-connections")
     port = int(gateway.url.rsplit(":", 1)[1])
     idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(300)]
     private_servers.redis.restart()
-    eventually(lambda: gateway.log().count("store-up") >= 2, deadline=20)  # while the idle ones hold theirs
+    eventually(lambda: len(gateway.events("store-up")) >= 2, deadline=20)  # while the idle ones hold theirs
     for one in idle:
         one.close()
     eventually(lambda: fleet.call("GET", "/readyz").status_code == 200, deadline=20)

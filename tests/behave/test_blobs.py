@@ -289,4 +289,4 @@ def test_a_sweep_removes_what_is_old_and_needed_by_nobody(fleet, servers):
     eventually(lambda: "millrace_blobs 2" in fleet.call("GET", "/metrics", last).text, what="a sweep that removes")
     for blob, status in ((unused, 404), (result, 404), (needed, 200), (young, 200)):
         get(fleet, blob, status, gateway=last)
-    assert "blobs-swept removed=2 bytes=1024000 left=2" in last.log()
+    assert last.events("blobs-swept", removed=2, bytes=1024000, left=2)

@@ -18,7 +18,7 @@ import uuid
 import pika
 import pytest
 
-from harness import BUILD, eventually
+from harness import BUILD, eventually, events_of
 
 KINDS = "hash,matrix"
 LAG_MS = 1000  # a loop that waits for the broker would stand still for seconds; a busy machine does for less
@@ -376,8 +376,8 @@ def test_broker__an_unroutable_publish_is_returned_and_its_queue_declared_again(
 def test_broker__a_queue_of_the_wrong_type_is_named_and_tried_again(servers, channel, make_driver):
     channel.queue_declare("millrace.hash", durable=True)
     driver = make_driver(servers)
-    eventually(lambda: re.search(r"error .*broker-topology queue=millrace\.hash code=406 reason=\"PRECONDITION_FAILED",
-                                 driver.log()))
+    line = eventually(lambda: events_of(driver.log(), "broker-topology", what="queue=millrace.hash", code=406))[0]
+    assert line["level"] == "error" and line["reason"].startswith("PRECONDITION_FAILED")
     assert driver.outcome() == "down"
     channel.queue_delete("millrace.hash")
     driver.up()
@@ -497,7 +497,8 @@ def test_broker__a_peer_that_is_silent_or_talks_nonsense_does_no_harm(make_drive
 
 def test_broker__says_why_a_login_is_refused(servers, make_driver):
     driver = make_driver(servers.amqp_url.replace("guest:guest", "guest:wrong"))
-    eventually(lambda: re.search("broker-connection-lost .*403 ACCESS_REFUSED", driver.log()))
+    eventually(lambda: any("403 ACCESS_REFUSED" in line["reason"]
+                           for line in events_of(driver.log(), "broker-connection-lost")))
     assert "wrong" not in driver.log()
 
 

@@ -187,7 +187,7 @@ def test_a_broker_that_stood_still_in_the_middle_of_a_look_is_looked_at_again(ma
             eventually(lambda: time.monotonic() > frozen + 16, deadline=20)
             private_servers.rabbitmq.sigcont()
     eventually(lambda: sorted(ids(fleet, limit=1000)) == sorted(sent), deadline=30)
-    assert fleet.gateways[0].log().count("broker-connected connection=publish") == 1  # not thanks to another one
+    assert len(fleet.gateways[0].events("broker-connected", connection="publish")) == 1  # not thanks to another one
     connection.close()
 
 

@@ -126,7 +126,7 @@ def test_refs_that_are_none_are_undecodable_and_lead_nowhere(bench, refs):
     job = bench.put("matrix", b"\0" * 16, refs=refs, m=1, k=1, n=1)
     bench.wait(job, "failed")
     assert bench.field(job, "code") == "undecodable"
-    eventually(lambda: "message-dead" in worker.log())
+    eventually(lambda: worker.events("message-dead"))
 
 
 def test_a_worker_without_a_directory_leaves_such_jobs_to_others(bench):
@@ -385,7 +385,7 @@ def test_a_fetch_renews_the_lease_and_obeys_a_cancel(silent):
     lease = bench.field(job, "lease")
     eventually(lambda: bench.field(job, "lease") > lease)
     bench.redis.hset(f"job:{job}", "state", "cancelled")
-    eventually(lambda: f"job-cancelled job={job}" in worker.log(), deadline=2.5)
+    eventually(lambda: worker.events("job-stopped", job_id=job), deadline=2.5)
     other = bench.put("hash", b"x", iterations=1)
     bench.wait(other, "completed")  # the slot is free, whatever becomes of the fetch
 
@@ -428,7 +428,7 @@ def test_a_gateway_that_is_restarted_costs_no_attempt(bench, tmp_path, what):
         job = bench.put_refs(a.shape, a.shape, [in_blob(0, a), in_blob(0, a)], [name])
     else:
         job = bench.put_random(300, 300, 300)
-    eventually(lambda: "blobs-away" in worker.log())
+    eventually(lambda: worker.events("blobs-away"))
     assert bench.field(job, "state") == "in-progress"
     gateway.start()
     gateway.wait_ready()

@@ -182,7 +182,7 @@ def test_a_program_starts_when_it_is_needed_and_rests_when_it_is_not(fleet):
     completed(fleet, fleet.submit("sample", b"x"))
     completed(fleet, fleet.submit_hash(b"x"))
     completed(fleet, fleet.submit("sample", b"x"))
-    assert "executor-died" not in worker.log() and "executor-broken" not in worker.log()
+    assert not worker.events("executor-died") and not worker.events("executor-broken")
 
 
 def test_the_main_program_does_not_run_where_its_kinds_are_not_served(fleet):
@@ -204,7 +204,7 @@ def test_an_executor_killed_in_the_middle_of_a_job_is_a_loss_and_the_job_complet
     record = completed(fleet, job)
     assert record["losses"] == 1 and record["attempt"] == 2
     assert pid_of(worker, EXEC) == main
-    assert worker.log().count("] executor-died ") == 1
+    assert len(worker.events("executor-died")) == 1
 
 
 def test_the_end_of_one_program_does_not_disturb_a_job_of_another(fleet):
@@ -235,11 +235,11 @@ def test_a_broken_program_leaves_the_kinds_of_the_others_alone(fleet, broken_pro
     fleet.start_gateway()
     worker = fleet.start_worker(MILLRACE_EXEC_SAMPLE=broken_program)
     waits = fleet.submit("sample", b"x")
-    eventually(lambda: worker.log().count("executor-broken") >= 3)
+    eventually(lambda: len(worker.events("executor-broken")) >= 3)
     assert fleet.job(waits)["state"] == "pending" and fleet.job(waits)["attempt"] == 0
     for i in range(5):
         completed(fleet, fleet.submit_hash(b"%d" % i))
-    assert worker.is_ready() and worker.log().count("executor-broken") < 12
+    assert worker.is_ready() and len(worker.events("executor-broken")) < 12
     broken_program.unlink()
     broken_program.symlink_to(os.path.join(BUILD, "sample", SAMPLE))
     assert completed(fleet, waits)["attempt"] == 1
@@ -251,7 +251,7 @@ def test_a_broken_main_program_leaves_the_kinds_of_the_others_alone(fleet, broke
     waits = fleet.submit_hash(b"x")
     completed(fleet, fleet.submit("sample", b"x"))
     assert fleet.job(waits)["state"] == "pending"
-    assert "job-" not in "".join(line for line in worker.log().splitlines() if "kind=hash" in line)
+    assert not [line for line in worker.events(kind="hash") if line["event"].startswith("job-")]
 
 
 def test_a_program_that_vanishes_is_waited_for(fleet, tmp_path):
@@ -261,7 +261,7 @@ def test_a_program_that_vanishes_is_waited_for(fleet, tmp_path):
     worker = fleet.start_worker(MILLRACE_EXEC_SAMPLE=link)
     link.unlink()
     waits = fleet.submit("sample", b"x")
-    eventually(lambda: worker.log().count("executor-cannot-start") >= 2)
+    eventually(lambda: len(worker.events("executor-cannot-start")) >= 2)
     completed(fleet, fleet.submit_hash(b"x"))
     assert fleet.job(waits)["state"] == "pending"
     link.symlink_to(os.path.join(BUILD, "sample", SAMPLE))
@@ -305,8 +305,8 @@ def test_a_program_that_writes_on_behind_its_answer_spoils_no_completed_job(flee
 def test_kinds_whose_program_is_absent_are_not_served(fleet):
     fleet.start_gateway()
     worker = fleet.start_worker(MILLRACE_EXEC_SAMPLE="/nonexistent")
-    line, = [line for line in worker.log().splitlines() if "kind-not-served" in line]
-    assert "kind=sample" in line and "/nonexistent" in line
+    line, = worker.events("kind-not-served")
+    assert (line["kind"], line["path"]) == ("sample", "/nonexistent")
     waits = fleet.submit("sample", b"x")
     completed(fleet, fleet.submit_hash(b"x"))
     assert fleet.job(waits)["state"] == "pending"

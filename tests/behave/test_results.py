@@ -162,7 +162,7 @@ def test_a_large_result_that_json_cannot_say_breaks_off(results):
     c[-1, -1] = numpy.inf
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         results.get(results.single(c), accept=JSON)
-    eventually(lambda: "result-broke-off" in results.fleet.gateways[0].log())
+    eventually(lambda: results.fleet.gateways[0].events("result-broke-off"))
     assert "row 1199, column 799" in results.fleet.gateways[0].log()
 
 
@@ -461,6 +461,6 @@ def test_a_stopping_gateway_sends_what_it_has_begun(results):
     gateway = results.fleet.gateways[0]
     with results.get(job, stream=True) as answer:
         gateway.sigterm()
-        eventually(lambda: "stopping" in gateway.log())
+        eventually(lambda: gateway.events("gateway-stops"))
         assert sum(len(piece) for piece in answer.iter_content(1 << 20)) == HEADER + 32_000_000
     assert gateway.wait() == 0

@@ -33,8 +33,8 @@ def test_a_broken_executor_is_named_tried_ever_more_slowly_and_gets_no_jobs(benc
     bench.fleet.workers[0].stop()
     job = bench.put("hash", b"x", iterations=1)
     worker = bench.fleet.start_worker(wait=False, MILLRACE_EXEC=path, MILLRACE_KINDS="hash,matrix,spin")
-    eventually(lambda: worker.log().count(said) >= 4)
-    starts = worker.log().count(said)
+    eventually(lambda: len(worker.events(said)) >= 4)
+    starts = len(worker.events(said))
     assert path in worker.log() and not worker.is_ready() and starts < 12
     assert bench.ready("hash") == 1 and bench.field(job, "state") is None
     worker.sigterm()
@@ -46,8 +46,8 @@ def test_an_executor_is_replaced_after_its_number_of_jobs(bench):
     jobs = [bench.put("hash", b"x", iterations=1) for _ in range(12)]
     for job in jobs:
         bench.wait(job, "completed")
-    assert worker.log().count("executor-replaced") == 4
-    assert "executor-died" not in worker.log()
+    assert len(worker.events("executor-replaced")) == 4
+    assert not worker.events("executor-died")
 
 
 def test_an_executor_has_no_secrets(bench):
@@ -62,10 +62,10 @@ def test_an_executor_has_no_secrets(bench):
 
 
 def test_a_kernel_that_is_slow_here_is_not_passed_on_and_said_so(bench):
-    assert 'kernel name="' in bench.fleet.start_worker().log()
+    assert bench.fleet.start_worker().events("kernel", "kernel-slow")
     worker = bench.fleet.start_worker(OPENBLAS_CORETYPE="Nehalem")
-    line, = [line for line in worker.log().splitlines() if " kernel name=" in line]
-    assert " warn " in line and "OPENBLAS_CORETYPE=Nehalem" in line and "slow" in line
+    line, = worker.events("kernel", "kernel-slow")
+    assert line["level"] == "warn" and line["name"] and "OPENBLAS_CORETYPE=Nehalem" in line["reason"]
     with open(f"/proc/{worker.executors()[0]}/environ", encoding="utf-8") as file:
         assert "Nehalem" not in file.read()
 
@@ -101,8 +101,8 @@ def test_a_message_whose_successor_would_not_fit_a_frame_fails_and_stops_no_slot
         bench._on_channel(lambda channel: channel.basic_publish("", "millrace.hash", b"x", each))
     bench.wait(job, "completed")
     assert (bench.field(long, "state"), bench.field(long, "code")) == ("failed", "undecodable")
-    assert "publish-refused" not in worker.log()
-    eventually(lambda: "message-dead" in worker.log())
+    assert not worker.events("publish-refused")
+    eventually(lambda: worker.events("message-dead"))
 
 
 def test_an_attempt_that_was_taken_over_is_stopped_and_its_message_settled(bench):
@@ -113,7 +113,7 @@ def test_an_attempt_that_was_taken_over_is_stopped_and_its_message_settled(bench
     bench.redis.hset(f"job:{job}", mapping={"fence": 1, "copy": "another", "owner": "somebody"})
     eventually(lambda: executor not in worker.executors())
     bench.redis.hset(f"job:{job}", "state", "completed")  # somebody did it
-    eventually(lambda: "job-ended-before" in worker.log())
+    eventually(lambda: worker.events("job-ended-before"))
     bench.assert_all_acked("spin")
 
 
@@ -122,7 +122,7 @@ def test_a_job_that_comes_back_to_the_worker_that_runs_it_is_rebound(private_ben
     job = private_bench.put("spin", seconds=20)
     private_bench.wait(job, "in-progress")
     private_bench.servers.rabbitmq.restart()
-    eventually(lambda: "job-rebound" in worker.log(), deadline=30)
+    eventually(lambda: worker.events("job-rebound"), deadline=30)
     eventually(lambda: private_bench.field(job, "away") == "0")
     private_bench.wait(job, "completed", deadline=40)
     assert private_bench.field(job, "attempt") == "1" and private_bench.field(job, "losses") in (None, "0")
@@ -141,15 +141,15 @@ def test_a_slot_that_has_no_executor_does_not_throw_messages_about(private_bench
     private_bench.servers.redis.sigstop()  # so its attempt has failed, and its slot is not yet free
     broken.touch()
     os.kill(busy_one(idle), signal.SIGKILL)
-    eventually(lambda: worker.log().count("executor-broken") >= 6, deadline=30)  # from here on seconds apart
+    eventually(lambda: len(worker.events("executor-broken")) >= 6, deadline=30)  # from here on seconds apart
     private_bench.servers.rabbitmq.restart()
-    eventually(lambda: "job-rebound" in worker.log(), deadline=30)
+    eventually(lambda: worker.events("job-rebound"), deadline=30)
     private_bench.servers.redis.sigcont()
-    eventually(lambda: "job-retrying" in worker.log())
+    eventually(lambda: worker.events("job-retrying"))
     others = [private_bench.put("spin", seconds=50) for _ in range(2)]
     eventually(lambda: "in-progress" in [private_bench.field(other, "state") for other in others])
-    starts = worker.log().count("executor-broken")
-    eventually(lambda: worker.log().count("executor-broken") >= starts + 2, deadline=30)
+    starts = len(worker.events("executor-broken"))
+    eventually(lambda: len(worker.events("executor-broken")) >= starts + 2, deadline=30)
     worker.kill9()
     eventually(lambda: private_bench.ready("spin") == 3)
     assert max(private_bench.take("spin").headers.get("x-delivery-count", 0) for _ in range(3)) < 10

@@ -281,7 +281,7 @@ def test_a_queue_that_the_broker_cannot_make_is_named(private_servers, make_flee
         pytest.skip("no file can be made immutable here")
     try:
         gateway = make_fleet(private_servers).start_gateway(wait=False)
-        eventually(lambda: "broker-topology queue=millrace.dead code=541" in gateway.log())
+        eventually(lambda: gateway.events("broker-topology", what="queue=millrace.dead", code=541))
     finally:
         subprocess.run(["chattr", "-i", names.parent], check=True)
     gateway.wait_ready()

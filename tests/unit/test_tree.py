@@ -19,7 +19,7 @@ def test_every_include_stays_inside_its_walls():
     assert list(check_includes.faults()) == []
 
 
-@pytest.mark.parametrize("page", ["settings", "errors", "metrics", "image"])
+@pytest.mark.parametrize("page", ["settings", "errors", "metrics", "events", "image"])
 def test_a_page_that_is_a_table_is_what_the_table_says(page):
     printed = subprocess.run([BUILD / "print-docs", page], capture_output=True, text=True, check=True).stdout
     assert (ROOT / "docs" / f"{page}.md").read_text() == printed

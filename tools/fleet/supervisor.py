@@ -21,6 +21,7 @@ import time
 
 from fleet import process
 from fleet.folder import Refused, free_port
+from fleet.lines import short
 from fleet.pool import Keeper, Pool
 from fleet.process import Program
 from fleet.servers import RabbitMQ, Redis, known_settings
@@ -282,4 +283,4 @@ def _tail(path, lines=8):
     if not os.path.exists(path):
         return "    (there is none)"
     with open(path, encoding="utf-8", errors="replace") as file:
-        return "".join("    " + line for line in file.readlines()[-lines:]).rstrip()
+        return "\n".join("    " + short(line.rstrip("\n")) for line in file.readlines()[-lines:])

@@ -11,11 +11,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "worker/executor/jail.h"
 
 _Noreturn void serve_die(const char *program, const char *what, const char *detail)
 {
-    fprintf(stderr, "%s[%d]: %s: %s\n", program, (int)getpid(), what, detail);
+    log_open(program, LOG_INFO);
+    log_event(EVENT_EXECUTOR_ENDS, LOG_TEXT("step", what), LOG_TEXT("reason", detail));
     exit(EXIT_BROKEN);
 }
 

@@ -11,6 +11,8 @@
 -- cancelled): said again as `cancel`.
 -- A group's parent that has its members is run again at each visit, with a new
 -- fence: no attempt is spent, nor a loss where the last visit gave it back.
+-- `run` as an array (fence, attempt, errors, started, lost[, 1]): lost: so many owners, by now, when the
+-- last one was found lost by this claim, else 0; 1: it is such a visit.
 -- dice: 0 to 15, low bits of the fence; Redis starts its own dice anew in each script.
 local id, copy, owner = ARGV[2], ARGV[3], ARGV[4]
 local key = 'job:' .. id
@@ -58,6 +60,7 @@ local function fail(losses, code, detail, input)
     end
     return {'terminal', fence, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(more[3]) or 0, code, detail}
 end
+local lost = 0
 local held = state == 'in-progress' and call('HMGET', key, 'copy', 'owner', 'lease', 'away', 'losses', 'started')
 if held and held[2] then -- without an owner it is a parent between two visits
     local is_same = copy == held[1]
@@ -82,6 +85,7 @@ if held and held[2] then -- without an owner it is a parent between two visits
         return fail(losses, 'lost', 'its worker was lost ' .. losses .. ' times', 1)
     end
     call('HSET', key, 'losses', losses)
+    lost = losses
 elseif not held then
     if deadline and now >= tonumber(deadline) then
         return fail(tonumber(call('HGET', key, 'losses')) or 0, 'expired', 'the deadline passed before the job ran', 0)
@@ -96,7 +100,7 @@ end
 
 if is_split then
     call('HSET', key, 'fence', fence, 'copy', copy, 'owner', owner, 'lease', now + ARGV[7], 'away', 0)
-    return {'run', fence, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(held[6]) or 0}
+    return {'run', fence, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(held[6]) or 0, lost, 1}
 end
 attempt = (tonumber(attempt) or 0) + 1
 call('HSET', key, 'state', 'in-progress', 'fence', fence, 'copy', copy, 'owner', owner, 'lease', now + ARGV[7],
@@ -112,4 +116,4 @@ if state == 'unconfirmed' then
     count_in(id, kind, more[1], more[2], is_tied)
 end
 place(id, kind, RUNNING + now, is_tied)
-return {'run', fence, attempt, tonumber(errors) or 0, now}
+return {'run', fence, attempt, tonumber(errors) or 0, now, lost}
