@@ -47,6 +47,7 @@ struct gateway {
     int                submits;     /* under way, and uploads: an end waits for them */
     struct series     *accepted[KIND_COUNT];
     struct series     *held[KIND_COUNT];
+    struct series     *confirm_seconds;
 };
 
 extern const struct route gateway_routes[];

@@ -141,6 +141,7 @@ static void make_series(struct gateway *gw)
         gw->accepted[i] = metrics_series(gw->metrics, METRIC_ACCEPTED, labels);
         gw->held[i] = metrics_series(gw->metrics, METRIC_HELD, labels);
     }
+    gw->confirm_seconds = metrics_series(gw->metrics, METRIC_CONFIRM_SECONDS, "");
 }
 
 static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
