@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every query of every dashboard and alarm, asked of a real Prometheus that watches a real fleet under load.
 
-    fleet (two gateways, a worker) · RabbitMQ · redis_exporter · node_exporter  <-  Prometheus, twice a second
+    fleet (two gateways, a worker) · RabbitMQ · redis_exporter · node_exporter  <-  Prometheus, each second
 
 A query that is misspelt, or that joins what does not meet, has no answer here. What needs a cluster is in CANNED.
 """
@@ -28,7 +28,7 @@ CANNED = {
     "cluster_autoscaler_": "the Cluster Autoscaler has nodes to count only in a cloud",
 }
 NODE = "here"  # as cluster.prom calls it
-WINDOW = "4s"
+WINDOW = "10s"
 
 
 def find(name):
@@ -57,7 +57,7 @@ class Prometheus(Running):
         jobs = [{"job_name": f"{job}-{index}", "metrics_path": path, "params": params,
                  "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": labels}]}
                 for job, those in targets.items() for index, (port, path, params, labels) in enumerate(those)]
-        config = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"},
+        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
                   "rule_files": ["rules.yaml"], "scrape_configs": jobs}
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
         (folder / "rules.yaml").write_text(yaml.safe_dump(rules()))
@@ -75,8 +75,9 @@ class Prometheus(Running):
         return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
 
     def number(self, query):
-        (_, value), = self.ask(query)
-        return value
+        found = self.ask(query)
+        assert len(found) == 1, f"{found} for {query}"
+        return found[0][1]
 
     def get(self, path):
         return requests.get(f"{self.url}/{path}", timeout=10).json()["data"]
