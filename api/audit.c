@@ -75,7 +75,7 @@ static void answer(struct audits *a)
 {
     struct buf body = {0};
 
-    audit_to_json(a, &body);
+    series_add(audit_to_json(a, &body) ? a->ok : a->wrong, 1);
     answer_all(a, &body, ERR_OK, NULL);
     buf_free(&body);
     end(a);
@@ -457,6 +457,8 @@ struct audits *audits_new(struct gateway *gw)
     struct audits *a = xcalloc(1, sizeof *a);
 
     a->gw = gw;
+    a->ok = metrics_series(gw->metrics, METRIC_AUDITS, "result=\"ok\"");
+    a->wrong = metrics_series(gw->metrics, METRIC_AUDITS, "result=\"wrong\"");
     uv_timer_init(gw->loop, &a->timer);
     a->timer.data = a;
     return a;

@@ -19,6 +19,7 @@ extern const char *const audit_sums[SUM_COUNT]; /* their names */
 
 struct audits {
     struct gateway *gw;
+    struct series  *ok, *wrong;        /* audits made, by what they found */
     struct asker   *running, *waiting; /* owned */
     uv_timer_t      timer;
     bool            is_busy, is_stopped;
@@ -46,7 +47,7 @@ struct audits {
 int64_t       audit_number(const json_t *object, const char *name);
 const json_t *audit_kind(const json_t *books, int kind);
 
-/* Appends what the audit found. */
-void audit_to_json(const struct audits *a, struct buf *out);
+/* Appends what the audit found; false: something is wrong. */
+bool audit_to_json(const struct audits *a, struct buf *out);
 
 #endif

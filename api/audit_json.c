@@ -102,7 +102,7 @@ static void put_unchecked(const struct audits *a, struct buf *out)
     buf_text(out, "]");
 }
 
-void audit_to_json(const struct audits *a, struct buf *body)
+bool audit_to_json(const struct audits *a, struct buf *body)
 {
     const json_t *jobs = json_object_get(a->books, "jobs");
     struct buf    exceptions = {0};
@@ -127,4 +127,5 @@ void audit_to_json(const struct audits *a, struct buf *body)
     wall_format(wall_ms(), now);
     buf_printf(body, ",\"epoch\":%lld,\"at\":\"%s\"}\n", (long long)a->epoch, now);
     buf_free(&exceptions);
+    return sum_ok && !faults;
 }

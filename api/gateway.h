@@ -49,6 +49,7 @@ struct gateway {
     struct series     *accepted[KIND_COUNT];
     struct series     *held[KIND_COUNT];
     struct series     *replica_reads[2]; /* asked again, given; NULL without a replica */
+    struct series     *confirm_seconds;
 };
 
 extern const struct route gateway_routes[];

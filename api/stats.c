@@ -151,30 +151,57 @@ static void set_histogram(struct metrics *m, enum metric id, const char *kind, j
     series_replace(metrics_series(m, id, labels), buckets, json_number_value(json_object_get(samples, "sum")));
 }
 
+/* A counter that the scripts keep beside the histograms. */
+static double count_of(json_t *histograms, const char *name)
+{
+    return json_number_value(json_object_get(json_object_get(histograms, name), "count"));
+}
+
+/* What the scripts count of one kind. */
+static void set_kind_metrics(struct metrics *m, const char *kind, json_t *counts, json_t *histograms)
+{
+    char labels[96], name[64];
+
+    for (int s = JOB_PENDING; s < JOB_STATE_COUNT; s++) {
+        snprintf(labels, sizeof labels, "kind=\"%s\",state=\"%s\"", kind, job_state_name(s));
+        set_gauge(m, METRIC_JOBS, labels, (double)number(counts, job_state_name(s)));
+    }
+    snprintf(name, sizeof name, "wait:%s", kind);
+    set_histogram(m, METRIC_WAIT_SECONDS, kind, json_object_get(histograms, name));
+    snprintf(name, sizeof name, "run:%s", kind);
+    set_histogram(m, METRIC_RUN_SECONDS, kind, json_object_get(histograms, name));
+    snprintf(labels, sizeof labels, "kind=\"%s\"", kind);
+    set_gauge(m, METRIC_OLDEST, labels, (double)number(counts, "oldest_ms") / 1000);
+    snprintf(name, sizeof name, "retries:%s", kind);
+    set_gauge(m, METRIC_RETRIES, labels, count_of(histograms, name));
+    snprintf(name, sizeof name, "losses:%s", kind);
+    set_gauge(m, METRIC_LOSSES, labels, count_of(histograms, name));
+}
+
+/* Jobs accepted, less those in all states: of one moment, as the script counted them. */
+static double books_difference(json_t *jobs)
+{
+    int64_t difference = number(jobs, "accepted");
+
+    for (int s = JOB_PENDING; s < JOB_STATE_COUNT; s++)
+        difference -= number(jobs, job_state_name(s));
+    return (double)difference;
+}
+
 static void set_fleet_metrics(struct gateway *gw, json_t *store)
 {
     struct metrics *m = gw->metrics;
     json_t         *histograms = json_object_get(store, "histograms");
     json_t         *outbox = json_object_get(store, "outbox");
-    char            labels[96], name[64];
+    json_t         *by_kind = json_object_get(store, "kinds");
 
-    for (int i = 0; i < KIND_COUNT; i++) {
-        json_t *counts = json_object_get(json_object_get(store, "kinds"), kinds[i]->name);
-
-        for (int s = JOB_PENDING; s < JOB_STATE_COUNT; s++) {
-            snprintf(labels, sizeof labels, "kind=\"%s\",state=\"%s\"", kinds[i]->name, job_state_name(s));
-            set_gauge(m, METRIC_JOBS, labels, (double)number(counts, job_state_name(s)));
-        }
-        snprintf(name, sizeof name, "wait:%s", kinds[i]->name);
-        set_histogram(m, METRIC_WAIT_SECONDS, kinds[i]->name, json_object_get(histograms, name));
-        snprintf(name, sizeof name, "run:%s", kinds[i]->name);
-        set_histogram(m, METRIC_RUN_SECONDS, kinds[i]->name, json_object_get(histograms, name));
-    }
+    for (int i = 0; i < KIND_COUNT; i++)
+        set_kind_metrics(m, kinds[i]->name, json_object_get(by_kind, kinds[i]->name), histograms);
+    set_gauge(m, METRIC_BOOKS, "", books_difference(json_object_get(store, "jobs")));
     set_gauge(m, METRIC_OUTBOX_COUNT, "", (double)number(outbox, "count"));
     set_gauge(m, METRIC_OUTBOX_BYTES, "", (double)number(outbox, "bytes"));
-    set_gauge(m, METRIC_DEAD, "", json_number_value(json_object_get(json_object_get(histograms, "dead"), "count")));
-    set_gauge(m, METRIC_UNVERIFIED, "",
-              json_number_value(json_object_get(json_object_get(histograms, "unverified"), "count")));
+    set_gauge(m, METRIC_DEAD, "", count_of(histograms, "dead"));
+    set_gauge(m, METRIC_UNVERIFIED, "", count_of(histograms, "unverified"));
     set_gauge(m, METRIC_EPOCH, "", (double)number(store, "epoch"));
 }
 

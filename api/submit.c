@@ -34,6 +34,7 @@ struct submit {
     struct body            *body;                /* owned */
     struct taken            input;               /* owned */
     struct msg             *msg;                 /* owned */
+    int64_t                 published_us;        /* mono */
     bool                    is_held;             /* in the outbox, not confirmed */
 };
 
@@ -338,6 +339,7 @@ static void on_published(void *ctx, enum broker_outcome outcome)
 {
     struct submit *s = ctx;
 
+    series_observe(s->gw->confirm_seconds, (double)(mono_us() - s->published_us) / 1e6);
     if (outcome == BROKER_CONFIRMED || outcome == BROKER_UNKNOWN)
         spill_keep(s->spill); /* a worker may have the message already */
     if (outcome == BROKER_CONFIRMED)
@@ -349,6 +351,7 @@ static void on_published(void *ctx, enum broker_outcome outcome)
 static void publish(struct submit *s, const struct store_reply *reply)
 {
     s->msg->epoch = reply->epoch;
+    s->published_us = mono_us();
     broker_publish(s->gw->broker, s->msg, BROKER_TO_WORK, 0, s->gw->settings.confirm_ms, on_published, s);
 }
 

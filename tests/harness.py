@@ -169,9 +169,10 @@ class Broker(Server):
 class Servers:
     """.rabbitmq and .redis are Server; .amqp_url and .redis_url are for the programs under test.
 
-    address: where they listen. password: they want one, RabbitMQ from the user `millrace`."""
+    address: where they listen. password: they want one, RabbitMQ from the user `millrace`. metrics_port: of RabbitMQ,
+    for Prometheus."""
 
-    def __init__(self, address="127.0.0.1", password=""):
+    def __init__(self, address="127.0.0.1", password="", metrics_port=0):
         self._address, self._password = address, password
         self.path = tempfile.mkdtemp(prefix="millrace-test-")
         self._running = []
@@ -180,7 +181,7 @@ class Servers:
             folder.open()
             self._folder = folder
             login = {"user": "millrace", "password": password} if password else {}
-            broker, store = RabbitMQ(folder, address, **login), Redis(folder, address, password)
+            broker, store = RabbitMQ(folder, address, metrics_port=metrics_port, **login), Redis(folder, address, password)
             self.amqp_url, self.redis_url = broker.url, store.tcp_url  # a proxy may stand in between
             self.amqp_port, self.redis_port = broker.port, store.port
             self.epmd = self._run(Running(broker.epmd))

@@ -4,7 +4,9 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
+import signal
 
 import numpy
 import pytest
@@ -300,6 +302,40 @@ def test_idempotency_key_gives_the_first_job(fleet):
     assert fleet.assert_adds_up()["accepted"] == 1
 
 
+def metric(fleet, series):
+    """A value of the gateway's /metrics."""
+    value, = [line.rsplit(" ", 1)[1] for line in fleet.call("GET", "/metrics").text.splitlines()
+              if line.startswith(series + " ")]
+    return float(value)
+
+
+def test_books_that_do_not_add_up_are_a_metric(fleet, servers):
+    fleet.wait_end(fleet.submit_hash(b"x", 1))
+    servers.store().hincrby("count", "accepted:hash", 2)
+    assert metric(fleet, "millrace_books_difference") == 2
+    assert fleet.call("GET", "/audit").json()["ok"] is False
+    assert metric(fleet, 'millrace_audits_total{result="wrong"}') == 1
+    servers.store().hincrby("count", "accepted:hash", -2)
+    assert fleet.call("GET", "/audit").json()["ok"] is True
+    assert metric(fleet, 'millrace_audits_total{result="ok"}') == 1
+
+
+def test_retries_and_losses_are_counted(fleet):
+    """A worker that is killed loses its attempt, which is made again at once; one whose executor dies asks for another."""
+    job = fleet.submit("spin", seconds=30)
+    fleet.wait_state(job, "in-progress")
+    assert metric(fleet, 'millrace_job_losses_total{kind="spin"}') == 0
+    fleet.workers[0].kill9()
+    fleet.start_worker()
+    eventually(lambda: metric(fleet, 'millrace_job_losses_total{kind="spin"}') == 1, deadline=30)
+    fleet.wait_state(job, "in-progress")
+    for executor in fleet.workers[1].executors():
+        os.kill(executor, signal.SIGKILL)
+    eventually(lambda: metric(fleet, 'millrace_job_losses_total{kind="spin"}') == 2)
+    assert metric(fleet, 'millrace_job_retries_total{kind="spin"}') == 1
+    fleet.call("DELETE", f"/jobs/{job}")
+
+
 def test_stats_and_metrics_count_what_happened(fleet):
     for _ in range(3):
         fleet.wait_end(fleet.submit_hash(b"x", 1))
@@ -316,6 +352,9 @@ def test_stats_and_metrics_count_what_happened(fleet):
     assert 'millrace_jobs_accepted_total{kind="matrix"} 1\n' in text
     assert 'millrace_http_requests_total{method="PUT",route="/enqueue",code="202"} 3\n' in text
     assert "millrace_broker_up 1\n" in text and "millrace_store_up 1\n" in text
+    assert "millrace_confirm_seconds_count 4\n" in text and "millrace_books_difference 0\n" in text
+    assert 'millrace_job_retries_total{kind="hash"} 0\n' in text and 'millrace_job_losses_total{kind="hash"} 0\n' in text
+    assert 'millrace_audits_total{result="wrong"} 0\n' in text
     eventually(lambda: 'millrace_job_run_seconds_count{kind="hash"} 3\n' in fleet.call("GET", "/metrics").text)
 
 
@@ -324,6 +363,8 @@ def test_stats_tell_what_waits_and_what_runs(fleet):
     jobs = [fleet.submit("spin", seconds=30) for _ in range(5)]
     queue = eventually(lambda: (q := fleet.stats()["queues"]["spin"])["ready"] == 5 and q)
     assert queue["unacknowledged"] == 0 and 0 <= queue["oldest_seconds"] < 60
+    assert metric(fleet, 'millrace_oldest_pending_seconds{kind="spin"}') >= queue["oldest_seconds"]
+    assert metric(fleet, 'millrace_oldest_pending_seconds{kind="hash"}') == 0
     fleet.start_worker(MILLRACE_SLOTS=2, MILLRACE_GRACE_SECONDS=0)
     eventually(lambda: fleet.stats()["queues"]["spin"]["unacknowledged"] == 2)
     assert fleet.stats()["queues"]["spin"]["ready"] == 3

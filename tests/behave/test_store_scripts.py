@@ -707,7 +707,7 @@ def test_stats_are_one_consistent_text(store, pending):
     oldest = stats["kinds"][KIND].pop("oldest_ms")
     assert 0 <= oldest < 60_000 and stats["kinds"] == {KIND: states}
     assert stats["workers"] == [{"id": "w1"}]
-    assert stats["histograms"] == {"wait:hash": {"0.5": 3, "sum": 0.75}}
+    assert stats["histograms"] == {"wait:hash": {"0.5": 3, "sum": 0.75}, "retries:hash": {"count": 1}}
     store.call("leave", "w1")
     assert store.stats()["workers"] == []
 

@@ -25,6 +25,7 @@ def ours(name):
 
 
 API, WORKER, BROKER, STORE = (ours(f"millrace-{name}") for name in ("api", "worker", "rabbitmq", "redis"))
+EXPORTER = ours("millrace-redis-exporter")
 KEDA, MONITORING, DNS, OTHER = (End((), name, "10.0.0.8") for name in ("keda", "monitoring", "kube-system", "default"))
 ANYBODY, CLUSTER_API, METADATA = End(), End(address="172.20.0.1"), End(address="169.254.169.254")
 
@@ -91,3 +92,11 @@ def test_members_of_a_cluster_of_brokers_find_each_other(cluster):
     for port in (4369, 25672, 35672):
         assert allows(cluster, BROKER, BROKER, port)
     assert allows(cluster, BROKER, CLUSTER_API, 443)  # where they look for each other
+
+
+@each_rendering("eks")
+def test_the_store_is_asked_for_its_numbers_by_one_pod(cluster):
+    assert allows(cluster, EXPORTER, STORE, 6379) and allows(cluster, MONITORING, EXPORTER, 9121)
+    for source, target, port in ((EXPORTER, BROKER, 5672), (EXPORTER, ANYBODY, 443), (OTHER, EXPORTER, 9121),
+                                 (WORKER, EXPORTER, 9121), (STORE, EXPORTER, 9121)):
+        assert not allows(cluster, source, target, port)

@@ -27,6 +27,7 @@ RABBITMQ_CONFIG = """\
            {{default_user, <<"{user}">>}}, {{default_pass, <<"{password}">>}},
            {{disk_free_limit, 67108864}},
            {{vm_memory_high_watermark, 0.4}}]}},
+ {{rabbitmq_prometheus, [{{tcp_config, [{{ip, "{address}"}}, {{port, {metrics_port}}}]}}]}},
  {{ra, [{{wal_max_size_bytes, 67108864}}]}}].
 """
 
@@ -39,10 +40,10 @@ class RabbitMQ:
 
     epmd is started by us and not by Erlang, which would make a daemon of it
     that outlives everybody. The user is made with the data; one called guest is
-    refused beyond loopback.
+    refused beyond loopback. metrics_port: where it tells Prometheus its numbers, 0 for nowhere.
     """
 
-    def __init__(self, folder, address="127.0.0.1", user="guest", password="guest"):
+    def __init__(self, folder, address="127.0.0.1", user="guest", password="guest", metrics_port=0):
         if set(folder.path) & set(NOT_IN_PATHS):
             raise Refused(f"RabbitMQ cannot keep its data in {folder.path}: no path with one of {NOT_IN_PATHS}")
         ports = folder.state["ports"]
@@ -51,8 +52,9 @@ class RabbitMQ:
         env = self._environment(folder, address)
         self.epmd = Program("epmd", [_find("epmd")], env, folder.file("log", "epmd.log"))
         self.node = Program("rabbitmq", [_find(*RABBITMQ_SERVER)], env, folder.file("log", "rabbitmq.log"))
-        _write(folder.file("rabbitmq", "advanced.config"), RABBITMQ_CONFIG.format(user=user, password=password))
-        _write(folder.file("rabbitmq", "enabled_plugins"), "[].\n")
+        _write(folder.file("rabbitmq", "advanced.config"), RABBITMQ_CONFIG.format(
+            user=user, password=password, address=address, metrics_port=metrics_port))
+        _write(folder.file("rabbitmq", "enabled_plugins"), "[rabbitmq_prometheus].\n" if metrics_port else "[].\n")
 
     @staticmethod
     def _environment(folder, address):

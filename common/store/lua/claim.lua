@@ -78,10 +78,12 @@ if held and held[2] then -- without an owner it is a parent between two visits
         end
     end
     local losses = (tonumber(held[5]) or 0) + 1
-    if losses > cjson.decode(ARGV[9]).losses_max then
-        if not ARGV[10] and not parent then
-            return 'pack'
-        end
+    local is_last = losses > cjson.decode(ARGV[9]).losses_max
+    if is_last and not ARGV[10] and not parent then
+        return 'pack'
+    end
+    call('HINCRBY', 'hist', 'losses:' .. kind .. '|count', 1)
+    if is_last then
         return fail(losses, 'lost', 'its worker was lost ' .. losses .. ' times', 1)
     end
     call('HSET', key, 'losses', losses)

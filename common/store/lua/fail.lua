@@ -27,6 +27,7 @@ if class == 'transient' then
     is_over = is_over or errors >= tonumber(spent[3])
 elseif class == 'loss' then
     losses = losses + 1
+    call('HINCRBY', 'hist', 'losses:' .. kind .. '|count', 1)
     is_over = is_over or losses > tonumber(ARGV[11])
     code = is_over and 'lost' or code
 end
@@ -49,4 +50,5 @@ end
 call('SET', 'in:' .. id, ARGV[13])
 call('HSET', key, 'next', now + ARGV[10], 'input', 1)
 place(id, kind, WAITING + now + ARGV[10], r[7])
+call('HINCRBY', 'hist', 'retries:' .. kind .. '|count', 1)
 return 'retrying'

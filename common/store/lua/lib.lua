@@ -41,7 +41,7 @@
 --   outbox          zset of ids by the time they may be published; ob:ID packed message;
 --                   outbox:bytes their sum
 --   workers         zset of names by last beat; worker:NAME JSON, 5 s
---   hist            hash NAME|BUCKET -> samples
+--   hist            hash NAME|BUCKET -> samples; NAME|count of a plain counter
 --   leader          who does overdue, 3 s
 --
 -- TTL: 60 s while unconfirmed; none while counted and not ended; the retention
