@@ -34,7 +34,10 @@ const struct route gateway_routes[] = {
     {0},
 };
 
+/* Clients can take every connection of the other port: whoever watches over the gateway is not to take that for its end. */
 const struct route metrics_routes[] = {
-    {"GET", "/metrics", &metrics_handler, NULL, NULL, true},
+    {"GET",    "/metrics",               &metrics_handler,    NULL,     NULL,               true},
+    {"GET",    "/healthz",               &healthz_handler,    NULL,     NULL,               true},
+    {"GET",    "/readyz",                &readyz_handler,     NULL,     NULL,               true},
     {0},
 };

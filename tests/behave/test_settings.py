@@ -69,7 +69,8 @@ def test_keys_guard_every_call_but_the_probes(servers, make_fleet, tmp_path):
     assert status("PUT", "/enqueue?iterations=1", "bearer swordfish", data=b"x") == 202
     open_metrics = requests.get(f"http://127.0.0.1:{metrics_port}/metrics", timeout=10)
     assert open_metrics.status_code == 200 and "millrace_jobs_accepted_total" in open_metrics.text
-    assert requests.get(f"http://127.0.0.1:{metrics_port}/stats", timeout=10).status_code == 404
+    for path, wanted in (("/healthz", 200), ("/readyz", 200), ("/stats", 404)):
+        assert requests.get(f"http://127.0.0.1:{metrics_port}{path}", timeout=10).status_code == wanted
 
 
 def test_a_taken_port_is_named(servers, make_fleet):

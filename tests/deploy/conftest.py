@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests of what clusters get."""
+import functools
 import os
 import pathlib
 import stat
@@ -31,10 +32,19 @@ def stand_ins(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def made_secrets(stand_ins, tmp_path_factory):
-    """What deploy/secrets --keys makes: secret -> key -> content."""
-    state = tmp_path_factory.mktemp("cluster")
-    subprocess.run([ROOT / "deploy" / "secrets", "--keys"], check=True, timeout=60, capture_output=True,
-                   env={"PATH": f"{stand_ins}:{os.environ['PATH']}", "STAND_IN_STATE": str(state)})
-    return {folder.name: {file.name: file.read_text() for file in folder.iterdir()}
-            for folder in (state / "secrets").iterdir()}
+def secrets_of(stand_ins, tmp_path_factory):
+    """Tells what deploy/secrets --keys makes in a namespace: secret -> key -> content."""
+    @functools.lru_cache(None)
+    def make(namespace):
+        state = tmp_path_factory.mktemp("cluster")
+        subprocess.run([ROOT / "deploy" / "secrets", "--keys", namespace], check=True, timeout=60, capture_output=True,
+                       env={"PATH": f"{stand_ins}:{os.environ['PATH']}", "STAND_IN_STATE": str(state)})
+        return {folder.name: {file.name: file.read_text() for file in folder.iterdir()}
+                for folder in (state / "secrets" / namespace).iterdir()}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def made_secrets(secrets_of):
+    return secrets_of("millrace")

@@ -25,6 +25,7 @@ RENDERINGS = {
     "eks": ("eks", ()),
     "local-tolerance": ("local", ("tolerance",)),
     "local-cpu-hpa": ("local", ("cpu-hpa",)),
+    "local-scaledjob": ("local", ("scaledjob",)),
     "eks-cpu-hpa": ("eks", ("cpu-hpa",)),
     "eks-scaledjob": ("eks", ("scaledjob",)),
 }
@@ -101,6 +102,7 @@ class Cluster:
     def __init__(self, name, text):
         self.name = name
         self.objects = [one for one in yaml.safe_load_all(text) if one]
+        self.namespace = "default" if name.startswith("local") else "millrace"
 
     def all(self, kind):
         return [one for one in self.objects if one["kind"] == kind]

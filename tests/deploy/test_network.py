@@ -10,23 +10,23 @@ from manifests import each_rendering, selects
 
 @dataclass(frozen=True)
 class End:
-    """One end of a connection: a pod, by its labels and namespace, or an address."""
+    """One end of a connection: a pod, by its labels and namespace, or an address. HERE is the fleet's namespace."""
     labels: tuple = ()
     namespace: str = ""
     address: str = "198.51.100.7"
 
-    @property
-    def is_ours(self):
-        return self.namespace == "millrace"
+
+HERE = "the fleet's"
 
 
 def ours(name):
-    return End((("app.kubernetes.io/name", name),), "millrace", "10.0.0.9")
+    return End((("app.kubernetes.io/name", name),), HERE, "10.0.0.9")
 
 
 API, WORKER, BROKER, STORE = (ours(f"millrace-{name}") for name in ("api", "worker", "rabbitmq", "redis"))
 EXPORTER = ours("millrace-redis-exporter")
-KEDA, MONITORING, DNS, OTHER = (End((), name, "10.0.0.8") for name in ("keda", "monitoring", "kube-system", "default"))
+KEDA, MONITORING, DNS, OTHER = (End((), name, "10.0.0.8") for name in ("keda", "monitoring", "kube-system", "others"))
+BESIDE = ours("somebody-elses")  # where the namespace is shared
 ANYBODY, CLUSTER_API, METADATA = End(), End(address="172.20.0.1"), End(address="169.254.169.254")
 
 ALLOWED = [
@@ -46,18 +46,21 @@ DENIED = [
 
 
 def allows(cluster, source, target, port):
-    """Both ends have a say, each where a policy selects it."""
-    return (not source.is_ours or says(cluster, source, "Egress", target, port)) and \
-        (not target.is_ours or says(cluster, target, "Ingress", source, port))
+    """Both ends have a say, each where a policy selects it; about whom none speaks, all is allowed."""
+    return says(cluster, source, "Egress", target, port) and says(cluster, target, "Ingress", source, port)
+
+
+def policies_of(cluster, end, direction):
+    return [one["spec"] for one in cluster.all("NetworkPolicy") if end.namespace == HERE
+            and direction in one["spec"]["policyTypes"] and selects(one["spec"]["podSelector"], dict(end.labels))]
 
 
 def says(cluster, end, direction, other, port):
-    selecting = [one["spec"] for one in cluster.all("NetworkPolicy")
-                 if direction in one["spec"]["policyTypes"] and selects(one["spec"]["podSelector"], dict(end.labels))]
-    assert selecting, "nobody says anything about it: then everything would be allowed"
+    selecting = policies_of(cluster, end, direction)
     field, side = ("egress", "to") if direction == "Egress" else ("ingress", "from")
-    return any(has_port(rule, port) and (side not in rule or any(is_meant(peer, other) for peer in rule[side]))
-               for spec in selecting for rule in spec.get(field, ()))
+    return not selecting or any(
+        has_port(rule, port) and (side not in rule or any(is_meant(peer, other) for peer in rule[side]))
+        for spec in selecting for rule in spec.get(field, ()))
 
 
 def has_port(rule, port):
@@ -71,7 +74,7 @@ def is_meant(peer, end):
     if "namespaceSelector" in peer:
         in_space = selects(peer["namespaceSelector"], {"kubernetes.io/metadata.name": end.namespace})
     else:
-        in_space = end.is_ours
+        in_space = end.namespace == HERE
     return bool(end.namespace) and in_space and selects(peer.get("podSelector", {}), dict(end.labels))
 
 
@@ -85,6 +88,21 @@ def test_what_is_needed_is_allowed(cluster, source, target, port):
 @pytest.mark.parametrize("source, target, port", DENIED)
 def test_the_rest_is_not(cluster, source, target, port):
     assert not allows(cluster, source, target, port)
+
+
+@each_rendering("local", "eks")
+def test_nobody_of_ours_is_left_open(cluster):
+    assert cluster.all("NetworkPolicy")[0]["metadata"]["namespace"] == cluster.namespace
+    for end in (API, WORKER, BROKER, STORE):
+        assert policies_of(cluster, end, "Ingress") and policies_of(cluster, end, "Egress")
+
+
+@each_rendering("local")
+def test_pods_of_others_in_a_shared_namespace_are_left_alone(cluster):
+    assert not policies_of(cluster, BESIDE, "Ingress") and not policies_of(cluster, BESIDE, "Egress")
+    assert allows(cluster, BESIDE, API, 8080)
+    for target, port in ((BROKER, 5672), (BROKER, 15672), (STORE, 6379), (WORKER, 9090)):
+        assert not allows(cluster, BESIDE, target, port)
 
 
 @each_rendering("eks")

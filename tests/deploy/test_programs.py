@@ -5,7 +5,10 @@ are this machine's, nothing else is changed."""
 import io
 import json
 import os
+import re
+import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +18,7 @@ import pytest
 import redis
 import requests
 
-from harness import Broker, Fleet, Running, Server, eventually, free_port
+from harness import IS_SANITIZED, Broker, Fleet, Running, Server, eventually, free_port
 from manifests import KINDS, ROOT, rendered
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -138,6 +141,10 @@ def probes_answer(pod, urls):
         eventually(lambda: requests.get(urls[wanted["port"]] + wanted["path"], timeout=10).status_code == 200, what=name)
 
 
+def metrics_url(gateway):
+    return f"http://127.0.0.1:{gateway.program.env['MILLRACE_METRICS_PORT']}"
+
+
 # ---- servers ----------------------------------------------------------------------------------------------------
 
 
@@ -178,12 +185,27 @@ def test_the_scalers_user_reads_queue_lengths_and_can_nothing_else(servers_of_cl
     connection.close()
 
 
+def test_a_backlog_beyond_its_memory_does_not_block_the_broker(servers_of_cluster):
+    """400 MB of the largest inputs that a message carries; its watermark is at 400 MB."""
+    parameters = pika.URLParameters(servers_of_cluster.amqp_url)
+    parameters.blocked_connection_timeout = 10
+    connection = pika.BlockingConnection(parameters)
+    channel = connection.channel()
+    channel.confirm_delivery()
+    channel.queue_declare("backlog", durable=True, arguments={"x-queue-type": "quorum"})
+    body = os.urandom(256 << 10)
+    for _ in range(1600):
+        channel.basic_publish("", "backlog", body, pika.BasicProperties(delivery_mode=2))
+    channel.queue_delete("backlog")
+    connection.close()
+
+
 def test_the_store_keeps_what_it_takes_and_wants_its_password(servers_of_cluster):
     store = redis.Redis("127.0.0.1", servers_of_cluster.redis_port, password=servers_of_cluster.password,
                         decode_responses=True)
     config = store.config_get("*")
     assert config["appendonly"] == "yes" and config["maxmemory-policy"] == "noeviction" and config["save"] == ""
-    assert int(config["maxmemory"]) == 300 << 20
+    assert int(config["maxmemory"]) == 600 << 20
     probe = rendered("local").pod("millrace-redis").container["readinessProbe"]
     assert servers_of_cluster.ask_store(probe, {"REDISCLI_AUTH": servers_of_cluster.password}) == 0
     assert servers_of_cluster.ask_store(probe, {"REDISCLI_AUTH": "wrong"}) != 0
@@ -195,14 +217,13 @@ def test_the_store_keeps_what_it_takes_and_wants_its_password(servers_of_cluster
 @pytest.mark.parametrize("overlay", ["local", "eks"])
 def test_a_gateway_starts_with_the_settings_of_its_pod_and_answers_its_probes(gateway_of, made_secrets, overlay):
     _, gateway, pod = gateway_of(overlay)
-    probes_answer(pod, {"http": gateway.url})
+    probes_answer(pod, {"metrics": metrics_url(gateway)})
     key = made_secrets["millrace-api-keys"]["client"]
     expected = {"local": (200, 200), "eks": (401, 200)}[overlay]
     headers = {"Authorization": f"Bearer {key}"}
     assert requests.get(gateway.url + "/stats", timeout=10).status_code == expected[0]
     assert requests.get(gateway.url + "/stats", headers=headers, timeout=10).status_code == expected[1]
-    metrics = f"http://127.0.0.1:{gateway.program.env['MILLRACE_METRICS_PORT']}/metrics"
-    assert "millrace_jobs_accepted_total" in requests.get(metrics, timeout=10).text
+    assert "millrace_jobs_accepted_total" in requests.get(metrics_url(gateway) + "/metrics", timeout=10).text
 
 
 def picture():
@@ -210,6 +231,30 @@ def picture():
     file = io.BytesIO()
     image.new("RGB", (640, 480), (10, 200, 30)).save(file, "JPEG")
     return file.getvalue()
+
+
+@pytest.mark.skipif(IS_SANITIZED, reason="sanitizers take memory of their own")
+def test_clients_that_take_every_connection_neither_burst_nor_end_the_pod_of_a_gateway(gateway_of):
+    _, gateway, pod = gateway_of("local")
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    clients = []
+    try:
+        host, port = gateway.url.removeprefix("http://").split(":")
+        for _ in range(1500):
+            client = socket.create_connection((host, int(port)), timeout=10)
+            clients.append(client)
+            client.setblocking(False)  # nobody reads what those send that wait
+            client.send(b"POST /jobs/hash HTTP/1.1\r\nHost: gateway\r\nContent-Length: 262144\r\n\r\n" + bytes(262000))
+        status = open(f"/proc/{gateway.process.pid}/status", encoding="ascii").read()
+        peak = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) << 10
+        assert len(clients) == 1500, "more than it takes, the rest wait in front of it"
+        probes_answer(pod, {"metrics": metrics_url(gateway)})
+        assert 128 << 20 < peak < 0.75 * pod.limit("memory"), "what they sent is held, and the rest is for work"
+    finally:
+        for client in clients:
+            client.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 
 
 JOBS = {  # a first one of each kind: parameters, input, what the result holds

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -58,19 +59,35 @@ def test_the_scripts_are_clean():
 def test_secrets_are_made_once_and_kept(script):
     assert not script("secrets").returncode
     first = secrets(script)
-    assert {path.parts[1] for path in first} == {"millrace-broker", "millrace-store"}
+    assert {path.parts[1:3] for path in first} == {("millrace", "millrace-broker"), ("millrace", "millrace-store")}
     assert not script("secrets").returncode
     assert secrets(script) == first
     assert not script("secrets", "--keys").returncode
     assert secrets(script).items() > first.items()
 
 
+def test_each_namespace_has_secrets_of_its_own(script):
+    assert not script("secrets", "default").returncode
+    assert {path.parts[1] for path in secrets(script)} == {"default"}
+    assert ".default.svc:" in secrets(script)[Path("secrets/default/millrace-broker/keda-host")]
+    assert not any("create --save-config" in call for call in calls(script))
+    assert not script("secrets", "--keys").returncode
+    assert ".millrace.svc:" in secrets(script)[Path("secrets/millrace/millrace-broker/keda-host")]
+    assert sum("create --save-config" in call for call in calls(script)) == 1
+
+
+def test_a_namespace_that_is_not_there_is_not_made_by_a_slip(script):
+    refused = script("secrets", "milrace")
+    assert refused.returncode == 1 and "milrace" in refused.stderr
+    assert not secrets(script)
+
+
 def test_a_secret_that_was_deleted_comes_again_and_the_others_stay(script):
     script("secrets")
     first = secrets(script)
-    shutil.rmtree(script.state / "secrets" / "millrace-store")
+    shutil.rmtree(script.state / "secrets" / "millrace" / "millrace-store")
     assert not script("secrets").returncode
-    changed = {path.parts[1] for path, content in secrets(script).items() if first[path] != content}
+    changed = {path.parts[2] for path, content in secrets(script).items() if first[path] != content}
     assert changed == {"millrace-store"}
 
 
@@ -136,11 +153,31 @@ def test_a_changed_image_has_another_name(script):
     assert all(old["newTag"] != new["newTag"] for old, new in zip(before, applied(script)["images"]))
 
 
-@pytest.mark.parametrize("before, after", [("", "millrace"), ("default", "millrace"), ("mine", "mine")])
-def test_plain_kubectl_shows_the_fleet_unless_somebody_chose_a_namespace(script, before, after):
-    (script.state / "namespace-of-context").write_text(before)
-    assert not script("local").returncode
-    assert (script.state / "namespace-of-context").read_text() == after
+@pytest.mark.parametrize("step", ["keda-2.", "-n keda wait", "generic millrace-store", "apply -k", "rollout status",
+                                  "Ready scaledobject"])
+def test_what_broke_off_goes_on_where_it_was(script, step):
+    (script.state / "broken").write_text(step.removeprefix("-n keda "))
+    if step == "keda-2.":
+        (script.state / "keda").write_text("in part")
+    assert script("local").returncode
+    before = secrets(script)
+    (script.state / "broken").unlink()
+    ended = script("local")
+    assert not ended.returncode, ended.stderr
+    assert "[[19,22],[43,50]]" in ended.stdout
+    assert before.items() <= secrets(script).items() and (script.state / "keda").read_text() == "whole"
+
+
+@pytest.mark.parametrize("meant, is_told", [("", False), ("default", False), ("mine", True)])
+def test_plain_kubectl_shows_the_fleet_or_somebody_is_told_why_not(script, meant, is_told):
+    """The namespace of the context stays whose it is."""
+    (script.state / "namespace-of-context").write_text(meant)
+    ended = script("local")
+    assert not ended.returncode
+    assert ("kubectl -n default get pods" in ended.stdout) == is_told
+    assert {path.parts[1] for path in secrets(script)} == {"default"}
+    spaces = {call.split()[2] for call in calls(script) if call.startswith("kubectl -n")}
+    assert spaces == {"default", "keda"}
 
 
 @pytest.mark.parametrize("kind, arguments, wanted", [
