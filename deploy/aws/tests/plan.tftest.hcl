@@ -4,7 +4,7 @@
 
 mock_provider "aws" {
   mock_data "aws_availability_zones" {
-    defaults = { names = ["zone-a", "zone-b", "zone-c", "zone-d"] }
+    defaults = { names = ["zone-a", "zone-b", "zone-c"] }
   }
   mock_data "aws_partition" {
     defaults = { partition = "aws", dns_suffix = "amazonaws.com", reverse_dns_prefix = "com.amazonaws" }
@@ -12,11 +12,10 @@ mock_provider "aws" {
   mock_data "aws_caller_identity" {
     defaults = { account_id = "123456789012" }
   }
-  # zone-a lacks all of them; zone-b the newest.
   mock_data "aws_ec2_instance_type_offerings" {
     defaults = {
-      instance_types = ["m6i.xlarge", "m5.xlarge", "m7i.xlarge", "m6i.xlarge", "m5.xlarge", "m7i.xlarge", "m6i.xlarge"]
-      locations      = ["zone-b", "zone-b", "zone-c", "zone-c", "zone-c", "zone-d", "zone-d"]
+      instance_types = ["m7i.xlarge", "m6i.xlarge", "m7i.xlarge", "m6i.xlarge", "m7i.xlarge", "m6i.xlarge"]
+      locations      = ["zone-a", "zone-a", "zone-b", "zone-b", "zone-c", "zone-c"]
     }
   }
   mock_data "aws_eks_addon_version" {
