@@ -150,6 +150,8 @@ static int64_t next_wait(const struct http *h, struct exchange *x)
     if (!x->failing_since_ms)
         x->failing_since_ms = now;
     rounds = ++x->failures / h->url_count;
+    if (!rounds)
+        return 0; /* whatever one's patience, each is asked once */
     if (x->failures % h->url_count == 0 && x->retry_after_ms >= 0) {
         wait = x->retry_after_ms;
     } else if (x->failures % h->url_count == 0) {

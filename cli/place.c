@@ -122,7 +122,9 @@ static enum outcome read_cluster(const struct line *line, struct cluster *c)
         o = add_file(c, path);
     if (o)
         return o;
-    return cluster_settle(c, &why) ? give_up(EXIT_LOCAL, "%s: %s", path ? path : "kubectl get", why.detail) : EXIT_OK;
+    if (cluster_settle(c, &why))
+        o = give_up(path ? EXIT_LOCAL : EXIT_KUBECTL, "%s: %s", path ? path : "kubectl get", why.detail);
+    return o;
 }
 
 static enum outcome read_batch(const struct line *line, struct batch *b)

@@ -58,7 +58,7 @@ def test_a_wait_goes_on_at_the_other_gateway_when_its_own_is_killed(pair):
 
 
 def waits_at(one):
-    assert one.clients() >= 1
+    return one.clients() > 0
 
 
 @pytest.mark.parametrize("victim", [0, 1])
