@@ -15,6 +15,9 @@
 #include "common/text.h"
 
 #define CONNECT_MAX_MS 10000L
+#define CONNECT_SOON_MS 3000L /* where another gateway may answer sooner */
+#define PROBE_IDLE_S 10L      /* a machine that is gone is found out in a long poll, too */
+#define PROBE_EACH_S 3L
 #define STILL_BYTES 1L   /* fewer a second ... */
 #define STILL_MAX_S 150L /* ... for so long: given up. A long poll says nothing for a minute */
 #define BUFFER_BYTES (256L * 1024)
@@ -327,7 +330,9 @@ bool exchange_begin(struct exchange *x, const char *url, const char *bearer)
     curl_easy_setopt(x->easy, CURLOPT_NOPROXY, "*"); /* a gateway is one's own */
     curl_easy_setopt(x->easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(x->easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MAX_MS);
+    curl_easy_setopt(x->easy, CURLOPT_TCP_KEEPIDLE, PROBE_IDLE_S);
+    curl_easy_setopt(x->easy, CURLOPT_TCP_KEEPINTVL, PROBE_EACH_S);
+    curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, x->has_others ? CONNECT_SOON_MS : CONNECT_MAX_MS);
     curl_easy_setopt(x->easy, CURLOPT_LOW_SPEED_LIMIT, STILL_BYTES);
     curl_easy_setopt(x->easy, CURLOPT_LOW_SPEED_TIME, STILL_MAX_S);
     if (t->into || t->into_fd >= 0)

@@ -44,6 +44,8 @@ struct exchange {
     int64_t  due_ms;           /* mono: when the next attempt begins */
     int64_t  failing_since_ms; /* mono; 0: it does not */
     int      failures;         /* in a row */
+    int      gateway;          /* which of them the attempt is made at */
+    bool     has_others;       /* there are more */
     uint64_t received_before;  /* when the attempt began */
     bool     is_running;       /* in the multi handle */
 };

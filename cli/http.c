@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http.c - see the header. A transfer is in one of two lists: waiting for its time, or under way in libcurl. */
+/* http.c - see the header. A transfer is in one of two lists: waiting for its time, or under way in libcurl. Each
+ * attempt is made at the gateway that is current when it begins; a gateway that fails one is current no longer. */
 #include "cli/http.h"
 
 #include <errno.h>
@@ -19,10 +20,12 @@
 #define CONNECTIONS_KEPT                                                                                               \
     128L /* else libcurl keeps fewer the fewer calls there are, and closes and opens all the time */
 #define URL_BYTES_MAX 1024
+#define GATEWAYS_MAX 16
 
 struct http {
     CURLM  *multi;
-    char   *url;    /* without a slash at its end */
+    char   *urls[GATEWAYS_MAX]; /* without a slash at their ends */
+    int     url_count, current;
     char   *bearer; /* "Authorization: Bearer KEY"; NULL */
     int64_t patience_ms;
     void (*notice)(void *ctx, const char *text);
@@ -121,7 +124,9 @@ static void conclude(struct http *h, struct exchange *x)
 static void begin(struct http *h, struct exchange *x)
 {
     curl_easy_reset(x->easy);
-    if (!exchange_begin(x, h->url, h->bearer)) {
+    x->gateway = h->current;
+    x->has_others = h->url_count > 1;
+    if (!exchange_begin(x, h->urls[x->gateway], h->bearer)) {
         conclude(h, x);
         return;
     }
@@ -131,10 +136,12 @@ static void begin(struct http *h, struct exchange *x)
     curl_multi_add_handle(h->multi, x->easy);
 }
 
-/* How long to wait before the next attempt; -1: patience is over. */
+/* How long to wait before the next attempt; -1: patience is over. A gateway that was not asked yet is asked at once; a
+ * wait comes when none of them would have it. */
 static int64_t next_wait(const struct http *h, struct exchange *x)
 {
-    int64_t now = mono_ms(), wait = x->retry_after_ms;
+    int64_t now = mono_ms(), wait = 0;
+    int     rounds;
 
     if (x->t->received > x->received_before) {
         x->failing_since_ms = 0;
@@ -142,19 +149,32 @@ static int64_t next_wait(const struct http *h, struct exchange *x)
     }
     if (!x->failing_since_ms)
         x->failing_since_ms = now;
-    if (wait < 0) {
-        wait = x->failures < 5 ? BACKOFF_MIN_MS << x->failures : BACKOFF_MAX_MS;
+    rounds = ++x->failures / h->url_count;
+    if (!rounds)
+        return 0; /* whatever one's patience, each is asked once */
+    if (x->failures % h->url_count == 0 && x->retry_after_ms >= 0) {
+        wait = x->retry_after_ms;
+    } else if (x->failures % h->url_count == 0) {
+        wait = rounds <= 5 ? BACKOFF_MIN_MS << (rounds - 1) : BACKOFF_MAX_MS;
         wait = wait / 2 + mono_us() % (wait / 2 + 1);
     }
-    x->failures++;
     return now + wait - x->failing_since_ms > h->patience_ms ? -1 : wait;
+}
+
+/* Of many transfers that a gateway fails at once, the first one turns all of them to the next gateway. */
+static void turn_from(struct http *h, int gateway)
+{
+    if (h->current == gateway)
+        h->current = (gateway + 1) % h->url_count;
 }
 
 static void attempt_ended(struct http *h, struct exchange *x, CURLcode code)
 {
-    enum verdict verdict = exchange_end(x, code, h->url);
+    enum verdict verdict = exchange_end(x, code, h->urls[x->gateway]);
     int64_t      wait = verdict == VERDICT_AGAIN ? next_wait(h, x) : -1;
 
+    if (verdict == VERDICT_AGAIN || x->t->outcome == EXIT_AWAY)
+        turn_from(h, x->gateway);
     if (wait < 0) {
         conclude(h, x);
         return;
@@ -213,17 +233,50 @@ static bool is_sayable(const char *key)
     return true;
 }
 
+/* A copy of the first url of a list, without slashes at its end; NULL: it is none. */
+static char *take_url(const char *list)
+{
+    size_t len = strcspn(list, ",");
+    char  *url = xmemdup(list, len + 1);
+
+    url[len] = '\0';
+    if ((strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) || len > URL_BYTES_MAX ||
+        strpbrk(url, " ?#\r\n\t")) {
+        free(url);
+        return NULL;
+    }
+    while (url[len - 1] == '/')
+        url[--len] = '\0';
+    return url;
+}
+
+/* False: a part of the list is no url, and why says so. */
+static bool take_urls(struct http *h, const char *list, struct fault *why)
+{
+    for (;; list++) {
+        list += strspn(list, " ");
+        if (h->url_count == GATEWAYS_MAX) {
+            fault_set(why, ERR_PARAM, "there are more than %d gateways", GATEWAYS_MAX);
+            return false;
+        }
+        h->urls[h->url_count] = take_url(list);
+        if (!h->urls[h->url_count]) {
+            fault_set(why, ERR_PARAM, "'%.*s' is no url of a gateway; one is http://HOST:PORT",
+                      (int)(strcspn(list, ",") < 80 ? strcspn(list, ",") : 80), list);
+            return false;
+        }
+        h->url_count++;
+        list += strcspn(list, ",");
+        if (!*list)
+            return true;
+    }
+}
+
 enum outcome http_new(const struct http_config *config, struct http **out, struct fault *why)
 {
     struct http *h;
     struct buf   bearer = {0};
-    size_t       len = strlen(config->url);
 
-    if ((strncmp(config->url, "http://", 7) != 0 && strncmp(config->url, "https://", 8) != 0) || len > URL_BYTES_MAX ||
-        strpbrk(config->url, " ?#\r\n\t")) {
-        fault_set(why, ERR_PARAM, "'%.80s' is no url of a gateway; one is http://HOST:PORT", config->url);
-        return EXIT_USAGE;
-    }
     if (config->key && !is_sayable(config->key)) {
         fault_set(why, ERR_PARAM, "the key has blanks or other characters that no key has");
         return EXIT_USAGE;
@@ -234,9 +287,10 @@ enum outcome http_new(const struct http_config *config, struct http **out, struc
     h->multi = curl_multi_init();
     if (!h->multi)
         abort();
-    h->url = xstrdup(config->url);
-    while (len && h->url[len - 1] == '/')
-        h->url[--len] = '\0';
+    if (!take_urls(h, config->url, why)) {
+        http_free(h);
+        return EXIT_USAGE;
+    }
     if (config->key && *config->key) {
         buf_printf(&bearer, "Authorization: Bearer %s", config->key);
         h->bearer = buf_detach(&bearer);
@@ -267,12 +321,13 @@ void http_free(struct http *h)
         curl_easy_cleanup(h->spares[--h->spare_count]);
     curl_multi_cleanup(h->multi);
     curl_global_cleanup();
-    free(h->url);
+    while (h->url_count)
+        free(h->urls[--h->url_count]);
     free(h->bearer);
     free(h);
 }
 
-const char *http_url(const struct http *h) { return h->url; }
+const char *http_url(const struct http *h) { return h->urls[h->current]; }
 
 void http_start(struct http *h, struct transfer *t)
 {

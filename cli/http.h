@@ -17,6 +17,10 @@
  * lasts, counted from the first failure in a row; but one that may have been
  * carried out already and is not repeatable ends at once. A download goes on
  * where it broke off while the gateway still has the same bytes (ETag).
+ *
+ * Of several gateways one is current, the first one to begin with. One that
+ * fails a call in any of these ways makes room for the next, which is asked at
+ * once; waits come between rounds. Those that follow begin where one answered.
  */
 #ifndef MILLRACE_CLI_HTTP_H
 #define MILLRACE_CLI_HTTP_H
@@ -33,9 +37,9 @@ struct exchange; /* http.c: the side of libcurl */
 #define REASON_BYTES 512
 
 struct http_config {
-    const char *url;         /* http://host:port, or https; copied */
+    const char *url;         /* http://host:port, or https; or several gateways of one fleet, with commas; copied */
     const char *key;         /* bearer key, NULL: none; copied, and in no message */
-    int64_t     patience_ms; /* 0: nothing is repeated */
+    int64_t     patience_ms; /* 0: no gateway is asked twice */
     /* once for each transfer that begins to be repeated; NULL: nobody wants to know */
     void (*notice)(void *ctx, const char *text);
     void *notice_ctx;
@@ -89,6 +93,7 @@ void         http_free(struct http *h); /* ends what still runs without calling 
 /* From now on, instead of what the configuration said. */
 void http_set_patience(struct http *h, int64_t patience_ms, void (*notice)(void *ctx, const char *text), void *ctx);
 
+/* Of the gateway that is asked first now. */
 const char *http_url(const struct http *h);
 
 /* One call, to its end; others go on beside it. A signal ends it, also one that came before, unless forgiven. */

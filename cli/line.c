@@ -13,8 +13,10 @@
 #include "common/buf.h"
 
 const struct option common_options[] = {
-    [OPTION_URL - COMMON] = {"url", 0, OPTION_TEXT, "URL", "the gateway; else MILLRACE_URL, else http://127.0.0.1:8080",
-                             0, 0, NULL},
+    [OPTION_URL -
+     COMMON] = {"url", 0, OPTION_TEXT, "URL",
+                "the gateway, or several with commas between; else MILLRACE_URL, else http://127.0.0.1:8080", 0, 0,
+                NULL},
     [OPTION_KEY - COMMON] = {"key", 0, OPTION_TEXT, "KEY",
                              "the gateway's bearer key, or @FILE that holds it; else MILLRACE_API_KEY", 0, 0, NULL},
     [OPTION_JSON -

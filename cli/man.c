@@ -71,7 +71,9 @@ static enum outcome run(struct cli *cli)
     puts(".");
 #include "cli/exits.def"
 #undef EXIT
-    puts(".SH ENVIRONMENT\n.TP\n.B MILLRACE_URL\nThe gateway, where \\fB\\-\\-url\\fR does not name one.\n"
+    puts(".SH ENVIRONMENT\n.TP\n.B MILLRACE_URL\nThe gateway, or several with commas between, where \\fB\\-\\-url\\fR "
+         "does not name one."
+         " The next one is asked when one cannot be reached or is busy.\n"
          ".TP\n.B MILLRACE_API_KEY\nThe key, or @FILE, where \\fB\\-\\-key\\fR gives none. Others on the machine see a "
          "command line, not this.");
     puts(".SH EXAMPLES\n.nf\nmillrace matmul A.npy B.npy \\-o C.npy\n"

@@ -7,7 +7,7 @@ import subprocess
 from harness import BUILD
 
 PROGRAM = os.path.join(BUILD, "millrace")
-OK, JOB, USAGE, REFUSED, AWAY, LOCAL, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, JOB, USAGE, REFUSED, AWAY, LOCAL, NOWHERE, KUBECTL, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 
 
 def environment(**env):

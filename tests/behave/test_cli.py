@@ -15,7 +15,7 @@ import time
 
 import numpy
 import pytest
-from cli import AWAY, INTERRUPTED, JOB, LOCAL, PROGRAM, REFUSED, USAGE, Client, environment
+from cli import AWAY, INTERRUPTED, JOB, KUBECTL, LOCAL, NOWHERE, PROGRAM, REFUSED, USAGE, Client, environment
 from fleet.folder import free_port
 from harness import REPOSITORY, Fleet, eventually
 
@@ -409,7 +409,7 @@ def test_help_man_and_completions_know_every_verb():
 def test_every_exit_status_is_in_the_help_the_manual_and_the_docs():
     with open(os.path.join(REPOSITORY, "cli", "exits.def"), encoding="utf-8") as file:
         rows = re.findall(r'^EXIT\(\w+, +(\d+), +"(.*)"\)$', file.read(), re.MULTILINE)
-    assert {int(status) for status, _ in rows} == {0, JOB, USAGE, REFUSED, AWAY, LOCAL, INTERRUPTED}
+    assert {int(status) for status, _ in rows} == {0, JOB, USAGE, REFUSED, AWAY, LOCAL, NOWHERE, KUBECTL, INTERRUPTED}
     with open(os.path.join(REPOSITORY, "docs", "client.md"), encoding="utf-8") as file:
         pages = [printed("--help"), printed("man").replace("\\-", "-"), file.read()]
     for status, sentence in rows:
