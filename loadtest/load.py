@@ -10,7 +10,8 @@ many as before. Leaves in the report's folder:
     summary.json   the numbers below
     jobs.jsonl, samples.jsonl, locust.log   what they were made from
 
-The exit status is 0 if every request was accepted and every result right.
+The exit status is 0 if every request was accepted and every result right; 1 if
+not, also when the clients were stopped before they were through.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import statistics
 import sys
 import tempfile
 
-from crowd import ledger, plot, shapes
+from crowd import ledger, plot, shapes, target
 from crowd.watch import Watch
 from rig import BUILD, REPOSITORY, Failed, Process, Program, free_port, tail, wait_for
 
@@ -36,14 +37,15 @@ READY_SECONDS, STOP_SECONDS = 120, 60
 def main(arguments):
     options = _parser().parse_args(arguments)
     os.makedirs(options.report, exist_ok=True)
+    key = target.key()
     with contextlib.ExitStack() as stack:
         url = options.url or stack.enter_context(_own_fleet(options.workers))
         try:
-            watch = Watch(url, os.environ.get("MILLRACE_API_KEY", ""))
+            watch = Watch(url, key)
         except (OSError, ValueError) as error:
             raise Failed(f"no fleet answers: {error}") from None
         stack.callback(watch.stop)
-        _run_clients(url, options)
+        end = _run_clients(url, options)
         first = watch.samples[0]["workers"]
         if not watch.wait_workers(first, options.settle):
             print(f"more than {first} workers are left after {options.settle:g} s", file=sys.stderr)
@@ -51,13 +53,17 @@ def main(arguments):
     summary = summarize(options.shape, entries, http_failures, watch.samples)
     _leave(options, summary, watch.samples)
     _tell(summary, entries, http_failures, options.report)
-    return 0 if summary["right"] == summary["requests"] and not summary["http_failures"] else 1
+    if 0 < summary["requests"] == summary["right"] and not summary["http_failures"]:
+        if end == 0:
+            return 0
+        print(f"Locust ended with {end}: {tail(_file(options, 'locust.log'))}", file=sys.stderr)
+    return 1
 
 
 def _parser():
     parser = argparse.ArgumentParser(prog="./run bench load", description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--url", default=os.environ.get("MILLRACE_URL", ""),
-                        help="the gateway (default: a fleet of its own, for as long as the test lasts)")
+    parser.add_argument("--url", type=_url, help="the gateway; MILLRACE_API_KEY holds its key (default: a fleet of "
+                        "its own, for as long as the test lasts)")
     parser.add_argument("--workers", default="0..4", metavar="MIN..MAX", help="of its own fleet (default 0..4)")
     parser.add_argument("--shape", choices=sorted(shapes.SHAPES), default="burst",
                         help="when requests come (default burst: 1,000 in a minute)")
@@ -70,6 +76,13 @@ def _parser():
     parser.add_argument("--report", metavar="DIR", default=os.path.join(REPOSITORY, "build", "load"),
                         help="where the pages go (default build/load)")
     return parser
+
+
+def _url(text):
+    try:
+        return target.address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from None
 
 
 def _positive(text):
@@ -99,7 +112,7 @@ def _own_fleet(workers):
 
 
 def _run_clients(url, options):
-    """Locust, to its end; it leaves report.html, jobs.jsonl and locust.log."""
+    """Locust, to its end: its exit status. It leaves report.html, jobs.jsonl and locust.log."""
     words = [PYTHON, "-m", "locust", "--locustfile", os.path.join(FOLDER, "locustfile.py"), "--headless",
              "--only-summary", "--host", url, "--html", _file(options, "report.html"),
              "--ledger", _file(options, "jobs.jsonl"), "--shape", options.shape, "--patience", str(options.patience)]
@@ -108,7 +121,7 @@ def _run_clients(url, options):
             words += [f"--{name}", str(getattr(options, name))]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "OPENBLAS_"))}
     env.update(OPENBLAS_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
-    for name in ("jobs.jsonl", "locust.log"):
+    for name in ("jobs.jsonl", "locust.log", "report.html"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_file(options, name))
     clients = Process(Program("locust", words, env, _file(options, "locust.log")))
@@ -117,7 +130,8 @@ def _run_clients(url, options):
     finally:
         clients.stop(STOP_SECONDS)
     if not os.path.exists(_file(options, "jobs.jsonl")):
-        raise Failed(f"Locust did not run: {tail(clients.program.log)}")
+        raise Failed(f"Locust left nothing, {clients.status()}: {tail(clients.program.log)}")
+    return clients.returncode
 
 
 def _text(path):
@@ -129,10 +143,11 @@ def _text(path):
 
 
 def summarize(shape, entries, http_failures, samples):
-    """The numbers of summary.json. late: of a request behind its time, which is the clients' own fault."""
+    """The numbers of summary.json. seconds: from the start to the last request. late: of a request behind its time,
+    which is the clients' own fault."""
     return {
         "shape": shape,
-        "seconds": max((entry.due for entry in entries), default=0.0),
+        "seconds": max((entry.sent for entry in entries if entry.sent is not None), default=0.0),
         "requests": len(entries),
         "accepted": sum(entry.accepted is not None for entry in entries),
         "right": sum(entry.done is not None for entry in entries),

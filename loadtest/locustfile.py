@@ -7,14 +7,16 @@ Requests leave when the shape says so (crowd/shapes.py), whatever became of
 those before. Each accepted job is followed by long polls until it has ended,
 its result is fetched and checked (crowd/mix.py). Locust's statistics have the
 requests by route and, as requests of the type `job`, the time from each submit
-to its checked result; what is wrong or missing is a failure there. The test
-ends when every job has.
+to its checked result; what is wrong or missing is a failure there, and Locust's
+exit status is 1. The test ends when every job has. MILLRACE_API_KEY holds the
+key of a fleet that wants one.
 """
 
 import json
 import math
 import os
 import random
+import signal
 import sys
 import time
 
@@ -23,7 +25,7 @@ from locust import FastHttpUser, LoadTestShape, events, task
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from crowd import shapes  # noqa: E402
+from crowd import shapes, target  # noqa: E402
 from crowd.ledger import Ledger  # noqa: E402
 from crowd.mix import Mix, Wrong  # noqa: E402
 
@@ -40,32 +42,27 @@ class Crowd:
 
     def __init__(self, options):
         plan = shapes.stages(options.shape, options.seconds or None, options.rate or None)
-        dice = random.Random(options.seed)
-        self.arrivals = shapes.arrivals(plan, dice)
+        self.ledger = Ledger(shapes.arrivals(plan, random.Random(options.seed)))
         self.users = max(LEAST_USERS, math.ceil(USERS_PER_RATE * shapes.peak_per_second(plan)))
         self.mix = Mix(options.seed)
-        self.ledger = Ledger()
         self.patience = options.patience
-        self.key = os.environ.get("MILLRACE_API_KEY", "")
+        self.key = target.key()
         self.start = None
-        self._taken = 0
+        self._left = iter(self.ledger.entries)
 
     def take(self):
-        """Seconds from the start at which the next request is due; None: all are taken."""
-        if self._taken == len(self.arrivals):
-            return None
-        self._taken += 1
-        return self.arrivals[self._taken - 1]
+        """The next arrival; None: all are taken."""
+        return next(self._left, None)
 
     def now(self):
         return time.monotonic() - self.start
 
     def is_over(self):
-        if self.start is None or self._taken < len(self.arrivals):
-            return False
-        if self.now() > self.arrivals[-1] + self.patience:
-            self.ledger.give_up(f"not completed {self.patience:g} s after the last arrival")
-        return self.ledger.is_settled()
+        return self.start is not None and self.ledger.is_settled()
+
+    def is_too_late(self):
+        entries = self.ledger.entries
+        return self.start is not None and bool(entries) and self.now() > entries[-1].due + self.patience
 
 
 crowd = None  # Locust makes users and shape by itself, and hands them nothing
@@ -88,39 +85,56 @@ def make_crowd(environment, **_):
 
 
 @events.test_start.add_listener
-def begin(**_):
+def begin(environment, **_):
     crowd.start = time.monotonic() + 1  # by when all users are there
+    for number in (signal.SIGINT, signal.SIGTERM):  # Locust itself would leave no report of a shape that is broken off
+        gevent.signal_handler(number, give_up, environment, "the clients were stopped before it ended")
 
 
 @events.quitting.add_listener
 def leave_ledger(environment, **_):
     failures = [{"method": error.method, "name": error.name, "error": str(error.error), "count": error.occurrences}
                 for error in environment.stats.errors.values() if error.method != "job"]
-    crowd.ledger.give_up("the clients were stopped before it ended")
     if environment.parsed_options.ledger:
         crowd.ledger.write(environment.parsed_options.ledger, failures)
+
+
+def give_up(environment, why):
+    for entry in crowd.ledger.give_up(why):
+        count(environment, entry, Wrong(why))
+
+
+def count(environment, entry, fault, size=0):
+    """Tells Locust's statistics how a job ended."""
+    spent = 0.0 if entry.sent is None else crowd.now() - entry.sent
+    environment.events.request.fire(request_type="job", name=entry.name, response_time=1000 * spent,
+                                    response_length=size, exception=fault, context={}, response=None,
+                                    start_time=time.time(), url="")
 
 
 class Shape(LoadTestShape):
     """All users at once, until nothing is left to do: how fast requests come is no matter of their number."""
 
     def tick(self):
+        if crowd.is_too_late():
+            give_up(self.runner.environment, f"not completed {crowd.patience:g} s after the last arrival")
         return None if crowd.is_over() else (crowd.users, crowd.users)
 
 
 class Client(FastHttpUser):
     concurrency = FOLLOWED_MAX
     network_timeout = POLL_SECONDS + 40.0
+    insecure = False  # the key is for nobody else
 
     @task
     def next_arrival(self):
-        due = crowd.take()
-        if due is None:
+        entry = crowd.take()
+        if entry is None:
             gevent.sleep(1)  # what it sent is still followed
             return
         job = crowd.mix.draw()
-        entry = crowd.ledger.open(job.name, due)
-        gevent.sleep(max(0.0, due - crowd.now()))
+        entry.name = job.name
+        gevent.sleep(max(0.0, entry.due - crowd.now()))
         gevent.spawn(self._live, job, entry)
 
     def _live(self, job, entry):
@@ -132,15 +146,17 @@ class Client(FastHttpUser):
             entry.accepted = crowd.now()
             self._wait_end(job_id)
             size = self._check_result(job, job_id)
-            entry.done = crowd.now()
         except Wrong as wrong:
             fault = wrong
-        except (ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever JSON, NumPy and Locust raise on bytes that they did not expect
             fault = Wrong(f"an answer that cannot be read: {error!r}")
-        entry.fault = str(fault) if fault else None
-        self.environment.events.request.fire(
-            request_type="job", name=job.name, response_time=1000 * (crowd.now() - entry.sent), response_length=size,
-            exception=fault, context={}, response=None, start_time=time.time(), url=job.path)
+        if entry.fault:
+            return  # given up meanwhile
+        if fault:
+            entry.fault = str(fault)
+        else:
+            entry.done = crowd.now()
+        count(self.environment, entry, fault, size)
 
     def _call(self, method, path, name, data=None, **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}

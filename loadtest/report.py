@@ -21,6 +21,9 @@ class Report:
                 series.setdefault(name, []).append(value)
         _print({"bench": self._bench, "measure": what, **fields})
 
+    def has(self, what):
+        return what in self._series
+
     def median(self, what, field):
         return statistics.median(self._series[what][field])
 

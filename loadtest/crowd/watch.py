@@ -31,7 +31,14 @@ def ask(url, key=""):
 
 
 def sample(stats, at):
-    """What the plot needs of it."""
+    """What the plot needs of it. A ValueError where it is no such document."""
+    try:
+        return _sample(stats, at)
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("/stats was answered, but not by Millrace") from None
+
+
+def _sample(stats, at):
     queues, workers = stats["queues"].values(), stats["workers"]
     return {"at": at,
             "ready": sum(queue["ready"] for queue in queues),

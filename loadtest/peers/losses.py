@@ -63,22 +63,28 @@ def redis_away(rig):
 def _run(rig, break_it):
     rig.wait_completed(rig.submit("POST", "/jobs/spin?seconds=0.01", b""))  # to warm up
     tally = Tally()
-    load = threading.Thread(target=_submit_all, args=(rig.port, tally))
+    stopped = threading.Event()
+    load = threading.Thread(target=_submit_all, args=(rig.port, tally, stopped))
     load.start()
-    time.sleep(AWAY_AT_SECONDS)
-    break_it()  # here: a process dies with the thread that started it
-    load.join()
+    try:
+        time.sleep(AWAY_AT_SECONDS)
+        break_it()  # here: a process dies with the thread that started it
+        load.join()
+    except BaseException:
+        stopped.set()
+        raise
     completed = _count_completed(rig.port, tally.accepted)
     return {"jobs": PER_SECOND * LOAD_SECONDS, "accepted": len(tally.accepted), "refused": tally.refused,
             "completed": completed, "lost": len(tally.accepted) - completed,
             "longest_answer_s": tally.longest_answer_s}
 
 
-def _submit_all(port, tally):
+def _submit_all(port, tally, stopped):
     begin = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as clients:
         for number in range(PER_SECOND * LOAD_SECONDS):
-            time.sleep(max(0.0, begin + number / PER_SECOND - time.monotonic()))
+            if stopped.wait(max(0.0, begin + number / PER_SECOND - time.monotonic())):
+                return
             clients.submit(_submit_one, port, tally)
 
 

@@ -20,23 +20,27 @@ RESULTS_DB = 1
 class CeleryRig(Rig):
     """One gateway of a process per CPU, as its manual advises; workers of a process per slot."""
 
-    def __init__(self, is_careful):
+    def __init__(self, style):
+        """style: what tasks.py knows."""
         super().__init__("classic")  # quorum queues refuse what this Celery asks of them
-        self._is_careful = is_careful
+        self._style = style
 
     def start_gateway(self, **_):
         self.port = free_port()
-        self.gateway = self._start(self._program(
+        program = self._program(
             "gateway", "gunicorn", "gateway:app", "--config", os.path.join(APP, "workers_end.py"),
             "--bind", f"127.0.0.1:{self.port}", "--workers", str(measure.cpu_count()),
-            "--worker-class", "uvicorn.workers.UvicornWorker", "--timeout", "120", "--log-level", "warning"))
+            "--worker-class", "uvicorn.workers.UvicornWorker", "--timeout", "120", "--log-level", "warning")
+        if self._style == "plain":
+            program.env["FLEET_RESULT_URL"] = self._result_url()
+        self.gateway = self._start(program)
         self._wait_daemon(self.gateway, lambda: is_ready(self.port))
 
     def start_worker(self, slots, **_):
         ready = self._folder.file("ready", f"celery-{self._count}")
         program = self._program("worker", "celery", "--app", "tasks", "worker", "--concurrency", str(slots),
                                 "--without-gossip", "--without-mingle", "--loglevel", "warning")
-        program.env["FLEET_READY_FILE"] = ready
+        program.env.update(FLEET_READY_FILE=ready, FLEET_RESULT_URL=self._result_url())
         worker = self._start(program)
         self.workers.append(worker)
         self._wait_daemon(worker, lambda: os.path.exists(ready))
@@ -44,15 +48,18 @@ class CeleryRig(Rig):
 
     def _program(self, name, *words):
         self._count += 1
-        where, _, path = self.redis_url.partition("://")
-        celery_where = "redis+socket" if where == "unix" else where
-        database = "virtual_host" if where == "unix" else "db"
         env = {**clean_environment(), "PYTHONPATH": APP, "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1",
-               "FLEET_BROKER_URL": self.amqp_url, "FLEET_CAREFUL": str(int(self._is_careful)),
-               "FLEET_RESULT_URL": f"{celery_where}://{urllib.parse.unquote(path)}?{database}={RESULTS_DB}",
+               "FLEET_BROKER_URL": self.amqp_url, "FLEET_STYLE": self._style,
                "FLEET_REDIS_URL": f"{self.redis_url}?db={RESULTS_DB}"}
         log = self._folder.file("log", f"{name}-{self._count}.log")
         return Program(f"peer's {name}", [PYTHON, "-m", *words], env, log)
+
+    def _result_url(self):
+        """As Celery spells it."""
+        where, _, path = self.redis_url.partition("://")
+        if where == "unix":
+            return f"redis+socket://{urllib.parse.unquote(path)}?virtual_host={RESULTS_DB}"
+        return f"{self.redis_url.rpartition('/')[0]}/{RESULTS_DB}"
 
     def allow_messages(self, size):
         """Up to so many bytes each; RabbitMQ's default is 128 MiB."""

@@ -8,7 +8,9 @@ import json
 import statistics
 import sys
 
-SIDES = (("millrace", "Millrace"), ("celery", "FastAPI + Celery"), ("celery_careful", "the same, careful"))
+SIDES = (("millrace", "Millrace"), ("celery", "FastAPI + Celery as it comes"), ("celery_tuned", "tuned"),
+         ("celery_careful", "tuned, careful"))
+NOT_MEASURED = "-"
 
 # what is told, of which measurement, how. In braces: fields of the measurement, medians where there are several.
 ROWS = (
@@ -25,11 +27,11 @@ ROWS = (
     ("product of 2,000 x 2,000, JSON in, JSON out, s", "product", "{seconds:.1f}"),
     ("CPU of all processes for it, s", "product", "{cpu_seconds:.1f}"),
     ("peak of a gateway / worker process in it, MB", "product", "{gateway_peak_mb:,.0f} / {worker_peak_mb:,.0f}"),
-    ("the same product with RabbitMQ's default limits", "product_default", "{outcome}"),
+    ("the same with RabbitMQ's default limits", "product_default", "{outcome}"),
     ("kill -9 of the broker under load: accepted, of them lost", "broker_killed", "{accepted:.0f}, {lost:.0f}"),
-    ("refused / longest answer, s", "broker_killed", "{refused:.0f} / {longest_answer_s:.1f}"),
+    ("refused; the longest wait for an answer, s", "broker_killed", "{refused:.0f}; {longest_answer_s:.1f}"),
     ("10 s without Redis under load: accepted, of them lost", "redis_away", "{accepted:.0f}, {lost:.0f}"),
-    ("refused / longest answer, s", "redis_away", "{refused:.0f} / {longest_answer_s:.1f}"),
+    ("refused; the longest wait for an answer, s", "redis_away", "{refused:.0f}; {longest_answer_s:.1f}"),
 )
 
 
@@ -60,8 +62,7 @@ def middle(values):
 
 
 def cell(series, what, form):
-    """What was not measured of a side has no other limits there: the row above says it."""
-    return form.format(**series[what]) if what in series else "as above"
+    return form.format(**series[what]) if what in series else NOT_MEASURED
 
 
 if __name__ == "__main__":
