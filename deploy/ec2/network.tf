@@ -64,9 +64,10 @@ resource "aws_route_table_association" "public" {
   route_table_id = aws_route_table.public.id
 }
 
-# The table without a route of ours: the network itself, and nothing beyond.
+# The network itself, and nothing beyond.
 resource "aws_route_table" "private" {
   vpc_id = aws_vpc.fleet.id
+  route  = []
   tags   = { Name = "${var.name}-private" }
 }
 

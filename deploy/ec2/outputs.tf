@@ -2,13 +2,13 @@
 # What ./up reads.
 
 output "servers" {
-  description = "addresses of the servers for ssh"
-  value       = join(" ", aws_instance.server[*].public_ip)
+  description = "ID@ADDRESS of each server, for ssh"
+  value       = join(" ", [for one in aws_instance.server : "${one.id}@${one.public_ip}"])
 }
 
 output "gateways" {
-  description = "the two addresses"
-  value       = join(" ", aws_eip.gateway[*].public_ip)
+  description = "ID@ADDRESS of each gateway, for ssh"
+  value       = join(" ", [for i in range(2) : "${aws_instance.gateway[i].id}@${aws_eip.gateway[i].public_ip}"])
 }
 
 output "urls" {
@@ -19,9 +19,4 @@ output "urls" {
 output "blob_server" {
   description = "the server whose disk has the blobs"
   value       = local.servers[0]
-}
-
-output "workers_max" {
-  description = "all nodes there may be"
-  value       = var.worker_max + 5
 }
