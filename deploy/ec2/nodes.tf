@@ -11,10 +11,6 @@ data "aws_ami" "debian" {
     name   = "name"
     values = ["debian-12-amd64-*"]
   }
-  filter {
-    name   = "architecture"
-    values = ["x86_64"]
-  }
 }
 
 locals {

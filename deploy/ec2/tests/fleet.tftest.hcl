@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the root plans, without an account: terraform test -var-file or environment are not needed.
+# What the root plans, without an account. Every run is a plan of everything, so there are few.
 
 mock_provider "aws" {
   mock_data "aws_availability_zones" {
@@ -27,9 +27,10 @@ variables {
   admin_ranges   = ["203.0.113.7/32"]
 }
 
-run "five_instances_in_three_zones" {
+run "as_it_comes" {
   command = plan
 
+  # five instances in three zones
   assert {
     condition     = length(aws_instance.server) == 3 && length(distinct(aws_subnet.public[*].availability_zone)) == 3
     error_message = "The servers are not in three zones."
@@ -50,11 +51,8 @@ run "five_instances_in_three_zones" {
     condition     = output.blob_server == aws_instance.server[0].private_ip
     error_message = "Blobs are not on the first server."
   }
-}
 
-run "nothing_is_open_that_nobody_asked_for" {
-  command = plan
-
+  # nothing is open that nobody asked for
   assert {
     condition = toset([
       for rule in aws_vpc_security_group_ingress_rule.outside : "${rule.cidr_ipv4} ${rule.from_port}-${rule.to_port}"
@@ -83,23 +81,8 @@ run "nothing_is_open_that_nobody_asked_for" {
     condition     = alltrue([for subnet in aws_subnet.private : subnet.map_public_ip_on_launch != true]) && length(aws_route_table.private.route) == 0
     error_message = "Workers have a way out of the network."
   }
-}
 
-run "without_networks_nobody_gets_in" {
-  command = plan
-  variables {
-    client_ranges = []
-    admin_ranges  = []
-  }
-  assert {
-    condition     = length(aws_vpc_security_group_ingress_rule.outside) == 0
-    error_message = "Somebody gets in."
-  }
-}
-
-run "a_role_only_where_it_is_used" {
-  command = plan
-
+  # a role only where it is used
   assert {
     condition     = alltrue([for one in aws_instance.server : one.iam_instance_profile == "mill-xx-test-1-server"])
     error_message = "A server lacks its role."
@@ -136,11 +119,8 @@ run "a_role_only_where_it_is_used" {
     condition     = one(one(data.aws_iam_policy_document.instances.statement[0].principals).identifiers) == "ec2.test.example"
     error_message = "The partition is written down somewhere."
   }
-}
 
-run "workers_grow_from_zero_by_what_the_autoscaler_knows" {
-  command = plan
-
+  # workers grow from zero, by what the autoscaler knows
   assert {
     condition     = aws_autoscaling_group.worker.min_size == 0 && aws_autoscaling_group.worker.max_size == 144
     error_message = "The group does not go from 0 to 144."
@@ -164,6 +144,16 @@ run "workers_grow_from_zero_by_what_the_autoscaler_knows" {
     condition     = one(one(aws_autoscaling_group.worker.mixed_instances_policy).instances_distribution).on_demand_percentage_above_base_capacity == 100
     error_message = "Workers are Spot instances though nobody said so."
   }
+
+  # all disks are encrypted
+  assert {
+    condition = alltrue(concat(
+      [for one in aws_ebs_volume.server : one.encrypted],
+      [for one in concat(aws_instance.server, aws_instance.gateway) : one.root_block_device[0].encrypted],
+      [aws_launch_template.worker.block_device_mappings[0].ebs[0].encrypted == "true"],
+    ))
+    error_message = "A disk is not encrypted."
+  }
 }
 
 run "spot_when_asked_for" {
@@ -180,34 +170,26 @@ run "spot_when_asked_for" {
   }
 }
 
-run "all_disks_are_encrypted" {
+run "two_zones_an_own_image_and_nobody_let_in" {
   command = plan
-
-  assert {
-    condition = alltrue(concat(
-      [for one in aws_ebs_volume.server : one.encrypted],
-      [for one in concat(aws_instance.server, aws_instance.gateway) : one.root_block_device[0].encrypted],
-      [aws_launch_template.worker.block_device_mappings[0].ebs[0].encrypted == "true"],
-    ))
-    error_message = "A disk is not encrypted."
+  variables {
+    ami           = "ami-0own"
+    client_ranges = []
+    admin_ranges  = []
   }
-}
-
-run "a_region_of_two_zones" {
-  command = plan
   override_data {
     target = data.aws_availability_zones.here
     values = { names = ["yy-test-1a", "yy-test-1b"] }
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.outside) == 0
+    error_message = "Somebody gets in."
   }
   assert {
     condition     = length(aws_subnet.public) == 2 && length(aws_instance.server) == 3 && length(distinct(aws_instance.server[*].private_ip)) == 3
     error_message = "Three servers do not find room in two zones."
   }
-}
-
-run "an_image_of_ones_own" {
-  command = plan
-  variables { ami = "ami-0own" }
   assert {
     condition     = aws_instance.server[0].ami == "ami-0own" && aws_launch_template.worker.image_id == "ami-0own" && length(data.aws_ami.debian) == 0
     error_message = "The image is not the one that was named."
