@@ -73,7 +73,7 @@ resource "aws_instance" "server" {
   key_name               = aws_key_pair.admin.key_name
   tags                   = { Name = "${var.name}-server-${count.index + 1}", (local.cluster) = "owned" }
 
-  user_data = join("\n", ["#cloud-config", yamlencode({
+  user_data_base64 = base64encode(join("\n", ["#cloud-config", yamlencode({
     write_files = concat(local.start["server"], [{
       path        = "/etc/millrace/node.env"
       permissions = "0644"
@@ -84,7 +84,7 @@ resource "aws_instance" "server" {
       }) : "${key}=\"${value}\"\n"])
     }])
     runcmd = [["systemctl", "enable", "--now", "--no-block", "millrace-node.service"]]
-  })])
+  })]))
 
   metadata_options {
     http_tokens                 = "required"
@@ -99,7 +99,7 @@ resource "aws_instance" "server" {
 
   # A newer image or another start is no reason to replace it: that is done one at a time, and on purpose.
   lifecycle {
-    ignore_changes = [ami, user_data]
+    ignore_changes = [ami, user_data_base64]
   }
 }
 
@@ -122,7 +122,7 @@ resource "aws_instance" "gateway" {
   key_name               = aws_key_pair.admin.key_name
   tags                   = { Name = "${var.name}-gateway-${count.index + 1}", (local.cluster) = "owned" }
 
-  user_data = join("\n", ["#cloud-config", yamlencode({
+  user_data_base64 = base64encode(join("\n", ["#cloud-config", yamlencode({
     write_files = concat(local.start["gateway"], [{
       path        = "/etc/millrace/node.env"
       permissions = "0644"
@@ -130,7 +130,7 @@ resource "aws_instance" "gateway" {
       "${key}=\"${value}\"\n"])
     }])
     runcmd = [["systemctl", "enable", "--now", "--no-block", "millrace-node.service"]]
-  })])
+  })]))
 
   metadata_options {
     http_tokens                 = "required"
@@ -144,7 +144,7 @@ resource "aws_instance" "gateway" {
   }
 
   lifecycle {
-    ignore_changes = [ami, user_data]
+    ignore_changes = [ami, user_data_base64]
   }
 }
 
