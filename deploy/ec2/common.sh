@@ -102,8 +102,8 @@ await() { # SECONDS WHAT COMMAND..
 }
 
 # A server whose cluster answers.
-find_server() {
-    for server in $servers; do
+find_server() { # "INSTANCE.."
+    for server in $1; do
         if on "$server" sudo k3s kubectl get --raw /readyz >/dev/null 2>&1; then return; fi
     done
     return 1
