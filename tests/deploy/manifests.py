@@ -23,6 +23,7 @@ KINDS = re.findall(r"^KIND\((\w+), (\w+)\)", (ROOT / "kinds" / "kinds.def").read
 RENDERINGS = {
     "local": ("local", ()),
     "eks": ("eks", ()),
+    "ec2": ("ec2", ()),
     "local-tolerance": ("local", ("tolerance",)),
     "local-cpu-hpa": ("local", ("cpu-hpa",)),
     "local-scaledjob": ("local", ("scaledjob",)),

@@ -39,7 +39,7 @@ def test_every_worker_has_one_scaler_and_no_number_of_its_own(cluster):
         assert "replicas" not in pod.owner["spec"], "an apply would fight with the autoscaler"
 
 
-@each_rendering("local", "eks", "local-tolerance", "eks-scaledjob")
+@each_rendering("local", "eks", "ec2", "local-tolerance", "eks-scaledjob")
 def test_the_backlog_is_that_of_the_kind_as_the_gateway_declares_it(cluster):
     queues = set()
     for one in cluster.all("ScaledObject") + cluster.all("ScaledJob"):
@@ -56,12 +56,12 @@ def test_the_backlog_is_that_of_the_kind_as_the_gateway_declares_it(cluster):
     assert queues == {queue_of(kind) for kind, _ in KINDS}
 
 
-@each_rendering("local", "eks", "local-tolerance", "eks-scaledjob")
+@each_rendering("local", "eks", "ec2", "local-tolerance", "eks-scaledjob")
 def test_a_broker_that_is_away_moves_nothing(cluster):
     assert not any("fallback" in one["spec"] for one in cluster.all("ScaledObject"))
 
 
-@each_rendering("local", "eks", "local-tolerance", "eks-scaledjob")
+@each_rendering("local", "eks", "ec2", "local-tolerance", "eks-scaledjob")
 def test_scaling_is_said_in_full(cluster):
     for one in cluster.all("ScaledObject"):
         spec = one["spec"]
@@ -135,7 +135,7 @@ def broker_config(cluster):
     return dict(re.findall(r"^([\w.]+) = (.*)$", text, re.MULTILINE)), advanced
 
 
-@each_rendering("local", "eks")
+@each_rendering("local", "eks", "ec2")
 def test_the_broker_lets_the_longest_job_be_and_counts_every_second(cluster):
     config, advanced = broker_config(cluster)
     longest_ms = 1000 * max(int(pod.env(cluster)["MILLRACE_TIMEOUT_MAX_SECONDS"]) for pod in cluster.workers)
@@ -184,14 +184,14 @@ def test_memory_of_an_executor_leaves_room_for_its_worker(cluster):
         own = quantity(pod.env(cluster)["MILLRACE_MEMORY_MAX"])
         slots = int(pod.env(cluster)["MILLRACE_SLOTS"])
         assert slots * own + 128 * MIB <= pod.limit("memory"), pod.name
-        if cluster.name.startswith("eks"):
+        if not cluster.name.startswith("local"):
             assert pod.request("memory") == pod.limit("memory"), "a node that runs short would kill it"
 
 
 @each_rendering()
 def test_every_container_has_limits(cluster):
     for pod in cluster.pods:
-        if pod.app != "cluster-autoscaler":
+        if pod.app not in ("cluster-autoscaler", "cloud-controller-manager"):
             assert pod.limit("cpu") and pod.limit("memory") and pod.request("cpu") and pod.request("memory")
 
 
