@@ -27,6 +27,7 @@ RENDERINGS = {
     "local-cpu-hpa": ("local", ("cpu-hpa",)),
     "eks-cpu-hpa": ("eks", ("cpu-hpa",)),
     "eks-scaledjob": ("eks", ("scaledjob",)),
+    "eks-calendar": ("eks", ("calendar", "tolerance")),
 }
 
 
