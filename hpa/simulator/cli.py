@@ -9,8 +9,8 @@ import sys
 
 from simulator import manifests, plot, report
 from simulator.cluster import Cluster
-from simulator.settings import SettingsError, names, policies_text, with_changes
-from simulator.traces import FileTrace, SHAPES, Trace
+from simulator.settings import SettingsError, known_kind, names, policies_text, with_changes
+from simulator.traces import FileTrace, SHAPES, Trace, YEAR
 
 EXAMPLES = """\
 examples:
@@ -22,10 +22,16 @@ examples:
 """
 
 
-def positive(text):
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0 is needed, not {text}")
+def number_between(least, most):
+    """A type for argparse."""
+    def number(text):
+        try:
+            found = float(text)
+        except ValueError:
+            found = float("nan")
+        if not least <= found <= most:
+            raise argparse.ArgumentTypeError(f"a number from {least:g} to {most:g} is needed, not {text}")
+        return found
     return number
 
 
@@ -37,12 +43,15 @@ def parser():
     shapes = "; ".join(f"{name}: {shape.help}" for name, shape in SHAPES.items())
     option("trace", nargs="*", default=[], help=f"{shapes}; or a CSV file. Default: burst")
     option("--overlay", default="eks", help="a kustomize overlay, by its folder, or eks or local (eks)")
+    option("--component", action="append", default=[], metavar="NAME", dest="components",
+           help="of hpa/components, or its folder: on top of the overlay, as calendar or tolerance")
     option("--nodes", default=manifests.NODES, help="the file with the groups of nodes (hpa/nodes.yaml)")
     option("--kind", default="matrix", help="of the jobs of a built-in trace; several, with commas: in equal shares "
            "(matrix)")
-    option("--rate", type=positive, default=1000.0, help="jobs per minute, at the peak (1000)")
-    option("--job-seconds", type=positive, default=20.0, help="their mean length (20)")
-    option("--cv", type=float, default=0.5, help="standard deviation of the lengths over the mean (0.5)")
+    option("--rate", type=number_between(0.001, 1e6), default=1000.0, help="jobs per minute, at the peak (1000)")
+    option("--job-seconds", type=number_between(0.001, YEAR), default=20.0, help="their mean length (20)")
+    option("--cv", type=number_between(0, 100), default=0.5,
+           help="standard deviation of the lengths over the mean (0.5)")
     option("--seed", type=int, default=1, help="another one: other arrivals, lengths and coincidences")
     option("--set", action="append", default=[], metavar="NAME=VALUE[,VALUE..]", dest="changes",
            help="a trial; several values, or several of these: every combination")
@@ -56,12 +65,18 @@ def parser():
     return found
 
 
-def overlay_folder(name):
-    shipped = manifests.ROOT / "k8s" / "overlays" / name
-    folder = shipped if shipped.is_dir() else pathlib.Path(name)
+def folder_of(what, name, where):
+    """Of an overlay or a component: one that is shipped, or any other by its path."""
+    folder = where / name if (where / name).is_dir() else pathlib.Path(name)
     if not folder.is_dir():
-        raise SettingsError(f"there is no overlay '{name}'")
+        raise SettingsError(f"there is no {what} '{name}'")
     return folder
+
+
+def settings_of(args):
+    overlay = folder_of("overlay", args.overlay, manifests.ROOT / "k8s" / "overlays")
+    components = [folder_of("component", name, manifests.COMPONENTS) for name in args.components]
+    return manifests.settings_of(manifests.render(overlay, components), args.nodes)
 
 
 def pair(option, text):
@@ -89,16 +104,14 @@ def trials(args):
 
 
 def make_trace(name, settings, args):
-    kinds = args.kind.split(",")
+    kinds = list(dict.fromkeys(args.kind.split(",")))
     if name not in SHAPES:
         trace = FileTrace(name, kinds[0])
     else:
         known = [settings.workloads[kind].job_limit for kind in kinds if kind in settings.workloads]
         trace = Trace(name, kinds, args.rate, args.job_seconds, args.cv, min(known, default=0), args.seed)
     for kind in trace.kinds:
-        if kind not in settings.workloads:
-            raise SettingsError(f"no ScaledObject among the manifests is for kind '{kind}': there are "
-                                f"{', '.join(sorted(settings.workloads))}")
+        known_kind(settings, kind)
     return trace
 
 
@@ -113,22 +126,32 @@ def show_settings(settings, kind):
         print(f"{name} = {text}")
 
 
-def explain(run, span):
-    since, _, until = span.partition("-")
+def span_of(text):
+    """FROM-TO, of which either may be missing, as seconds."""
+    since, _, until = text.partition("-")
     try:
-        print(report.steps(run.diary, float(since or 0), float(until or "inf")))
+        span = float(since or 0), float(until or "inf")
+        if not span[0] <= span[1]:
+            raise ValueError
+        return span
     except ValueError:
-        raise SettingsError(f"--explain takes FROM-TO in seconds, not '{span}'") from None
+        raise SettingsError(f"--explain takes FROM-TO in seconds, not '{text}'") from None
+
+
+def explain(run, span):
+    since, until = span
+    print(report.steps(run.diary, since, until))
 
 
 def runs(settings, args):
     """Every trace under every combination of changes; the table at the end, decisions before it."""
     lines = [report.header()]
+    span = None if args.explain is None else span_of(args.explain)
     for name in args.trace or ["burst"]:
         for remark, changes in trials(args):
-            run = simulate(name, with_changes(settings, changes), args, args.explain is not None)
-            if args.explain is not None:
-                explain(run, args.explain)
+            run = simulate(name, with_changes(settings, changes), args, span is not None)
+            if span:
+                explain(run, span)
             lines.append(report.line(pathlib.Path(name).name, run, remark))
     if args.svg:
         draw(args.svg, run, " ".join(lines[-1][:1] + lines[-1][-1:]))
@@ -145,6 +168,9 @@ def draw(path, run, title):
 
 def targets(settings, args):
     lines, is_reached = [report.header()], True
+    strangers = set(args.trace) - {target.trace for target in report.TARGETS}
+    if strangers:
+        raise SettingsError(f"there is no target for {', '.join(sorted(strangers))}")
     for target in report.TARGETS:
         if args.trace and target.trace not in args.trace:
             continue
@@ -160,7 +186,7 @@ def targets(settings, args):
 def main():
     args = parser().parse_args()
     try:
-        settings = manifests.settings_of(manifests.render(overlay_folder(args.overlay)), args.nodes)
+        settings = settings_of(args)
         if args.settings:
             show_settings(with_changes(settings, next(trials(args))[1]), args.kind.split(",")[0])
         elif args.targets:
@@ -170,6 +196,8 @@ def main():
     except SettingsError as error:
         print(f"simulate: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HorizontalPodAutoscaler (autoscaling/v2) with one external metric of type AverageValue.
+"""The HorizontalPodAutoscaler (autoscaling/v2) with external metrics of type AverageValue: of what each of them wants
+the most.
 
 As kubernetes pkg/controller/podautoscaler computes it: replica_calculator.go
 (GetExternalPerPodMetricReplicas), horizontal.go (stabilizeRecommendation-
@@ -8,6 +9,8 @@ controller that calls it every 15 seconds below.
 """
 
 import math
+
+from simulator.keda import pods_at_these_hours
 
 
 def wanted_by_metric(total, value, replicas, up_tolerance, down_tolerance):
@@ -23,9 +26,9 @@ def wanted_by_metric(total, value, replicas, up_tolerance, down_tolerance):
 class Stabiliser:
     """Remembers what was recommended: growth takes the least of its window, shrinking the most of its own."""
 
-    def __init__(self, up_window, down_window):
+    def __init__(self, up_window, down_window, past=()):
         self._up_window, self._down_window = up_window, down_window
-        self._past = []  # (time, recommended)
+        self._past = list(past)  # (time, recommended)
 
     def stabilise(self, now, current, wanted):
         up = down = wanted
@@ -38,11 +41,6 @@ class Stabiliser:
         self._past = [entry for entry in self._past if entry[0] > oldest]
         self._past.append((now, wanted))
         return min(max(current, up), down)
-
-    def begin(self, now, current):
-        """The size at the first look counts as a recommendation."""
-        if not self._past:
-            self._past.append((now, current))
 
 
 class Pace:
@@ -84,35 +82,39 @@ class Pace:
 
 
 class Autoscaler:
-    """The controller of one Deployment. It does nothing while the Deployment has no replicas: waking it is KEDA's."""
+    """The controller of one Deployment. It does nothing while the Deployment has no replicas: waking it is KEDA's. Nor
+    does it recommend anything in that time, so the first look after it has only itself to agree with."""
 
     def __init__(self, clock, diary, scale, deployment, metric, sync):
         self._clock, self._diary, self._scale = clock, diary, scale
         self._deployment, self._metric = deployment, metric
-        self._stabiliser = Stabiliser(scale.up.window, scale.down.window)
+        first = clock.dice(f"hpa {deployment.name}").random() * sync
+        # Before the run began there was a fleet at rest: looks that recommended its minimum, or none at all.
+        self._stabiliser = Stabiliser(scale.up.window, scale.down.window, [(first - sync, scale.min)] if scale.min else ())
         self._pace = Pace(scale.up, scale.down)
-        clock.every(sync, clock.dice(f"hpa {deployment.name}").random() * sync, self._sync)
+        clock.every(sync, first, self._sync)
 
     def _sync(self):
         now, scale, deployment = self._clock.now, self._scale, self._deployment
         current, least = deployment.replicas, max(1, scale.min)
         if current == 0:
             return
-        self._stabiliser.begin(now, current)
         if current > scale.max:
             wanted, total = scale.max, None
         elif current < least:
             wanted, total = least, None
         else:
             total = self._metric()
-            asked = wanted_by_metric(total, scale.value, len(deployment.pods), scale.up.tolerance, scale.down.tolerance)
+            at_these_hours = pods_at_these_hours(self._clock, scale)
+            asked = max(wanted_by_metric(metric, value, len(deployment.pods), scale.up.tolerance, scale.down.tolerance)
+                        for metric, value in ((total, scale.value), (at_these_hours, 1)))
             stable = self._stabiliser.stabilise(now, current, asked)
             paced = self._pace.limit(now, current, stable)
             wanted = max(least, min(scale.max, paced))
             if wanted != current or asked != current:
-                self._diary.note(f"hpa {deployment.name}", "{} jobs / {:g} = {} wanted; {} after the windows, "
-                                 "{} after policies and bounds; {} -> {}",
-                                 total, scale.value, asked, stable, wanted, current, wanted)
+                self._diary.note(f"hpa {deployment.name}", "{} jobs / {:g}, {} pods at these hours: {} wanted; "
+                                 "{} after the windows, {} after policies and bounds; {} -> {}",
+                                 total, scale.value, at_these_hours, asked, stable, wanted, current, wanted)
         if wanted != current:
             self._pace.note(now, current, wanted)
             deployment.resize(wanted)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KEDA: the number that its RabbitMQ scaler reads, and the operator that wakes a Deployment and puts it to sleep.
+"""KEDA: the numbers that its scalers read, and the operator that wakes a Deployment and puts it to sleep.
 
 As kedacore/keda pkg/scaling/executor/scale_scaledobjects.go decides. Between
-one and the maximum the HPA scales; it asks for the same number at its own time.
+one and the maximum the HPA scales; it asks for the same numbers at its own time.
 """
+
+from simulator.hours import is_on
 
 
 def reader(queue, scale):
@@ -13,6 +15,11 @@ def reader(queue, scale):
     if scale.excludes_unacknowledged:
         return lambda: queue.as_reported()[0]
     return lambda: sum(queue.as_reported())
+
+
+def pods_at_these_hours(clock, scale):
+    """What the cron scalers say: the pods of their hours. Outside of them each says one, and wakes nobody."""
+    return max((hours.pods for hours in scale.hours if is_on(hours, clock.now)), default=0)
 
 
 class Operator:
@@ -25,11 +32,13 @@ class Operator:
     def _poll(self):
         now, scale, deployment = self._clock.now, self._scale, self._deployment
         jobs = self._metric()
-        is_active = jobs > scale.activation
+        at_these_hours = pods_at_these_hours(self._clock, scale)
+        is_active = jobs > scale.activation or at_these_hours > 0
         if is_active:
             self._last_active = now
         if is_active and deployment.replicas == 0:
-            self._move(max(1, scale.min), "{} jobs > {}", jobs, scale.activation)
+            self._move(max(1, scale.min), "{} jobs (more than {:g} wake it), {} pods at these hours", jobs,
+                       scale.activation, at_these_hours)
         elif not is_active and deployment.replicas < scale.min:
             self._move(scale.min, "the minimum")
         elif not is_active and deployment.replicas > 0 and scale.min == 0:

@@ -13,18 +13,17 @@ import yaml
 from simulator.settings import SettingsError
 
 
-def build(folder):
-    """The documents that the kustomization in this folder stands for."""
-    return _build(pathlib.Path(folder), [])
+def build(folder, components=()):
+    """The documents that the kustomization in this folder stands for, with components (folders) on top."""
+    documents = _build(pathlib.Path(folder), [])
+    for component in components:
+        documents = _build(pathlib.Path(component), documents)
+    return documents
 
 
 def _build(folder, above):
     """above: what a component is applied to."""
-    path = folder / "kustomization.yaml"
-    try:
-        rules = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path}: {error}") from error
+    rules = (load(folder / "kustomization.yaml") or [{}])[0]
     documents = list(above)
     for name in rules.get("resources", ()):
         target = folder / name
@@ -42,7 +41,7 @@ def load(path):
     try:
         with open(path, encoding="utf-8") as file:
             return [document for document in yaml.safe_load_all(file) if document]
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {error}") from error
 
 

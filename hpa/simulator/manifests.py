@@ -2,36 +2,57 @@
 """Reads the settings of a simulation where they are shipped: a kustomize overlay and hpa/nodes.yaml.
 
 Nothing is copied here. What a manifest leaves open has the value that
-Kubernetes, KEDA, the Cluster Autoscaler or common/settings.def give it.
+Kubernetes, KEDA, the Cluster Autoscaler, common/settings.def or worker/pod.c give it.
 """
 
+import contextlib
 import dataclasses
+import os
 import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 import yaml
 
 from simulator import kustomize
+from simulator.hours import hours_of
 from simulator.settings import (Broker, DEFAULT_DOWN, DEFAULT_UP, Flags, Group, Policy, Rules, Scale, Settings,
-                                SettingsError, Workload)
+                                SettingsError, Workload, checked)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NODES = ROOT / "hpa" / "nodes.yaml"
+COMPONENTS = ROOT / "hpa" / "components"
 QUANTITIES = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
-def render(overlay):
-    """The documents of an overlay: by kubectl, or else by our own reading of it."""
+def render(overlay, components=()):
+    """The documents of an overlay with components (folders) on top: by kubectl, or else by our own reading of it."""
     kubectl = shutil.which("kubectl")
     if not kubectl:
-        return kustomize.build(overlay)
-    done = subprocess.run([kubectl, "kustomize", str(overlay)], capture_output=True, text=True, check=False)
+        return kustomize.build(overlay, components)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = os.path.realpath(folder)
+        rules = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+                 "resources": [os.path.relpath(os.path.realpath(overlay), folder)],
+                 "components": [os.path.relpath(os.path.realpath(one), folder) for one in components]}
+        (pathlib.Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(rules), encoding="utf-8")
+        done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SettingsError(f"kubectl kustomize {overlay}: {done.stderr.strip()}")
     return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+@contextlib.contextmanager
+def _reading(what):
+    """Whatever is not where it should be, or not what it should be, is said of `what`."""
+    try:
+        yield
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        said = f"there is no {error}" if isinstance(error, KeyError) else error
+        raise SettingsError(f"{what}: not as the simulator knows them: {said}") from error
 
 
 # ---- words of Kubernetes ---------------------------------------------------
@@ -53,7 +74,7 @@ def size(quantity):
 def seconds(duration):
     """As the flags have it: 10s, 1m30s; a bare 0."""
     parts = re.findall(r"([0-9.]+)(ms|s|m|h)", duration)
-    if not parts and duration != "0":
+    if duration != "0" and (not parts or "".join(map("".join, parts)) != duration):
         raise SettingsError(f"'{duration}' is no duration")
     return sum(float(number) * UNITS[unit] for number, unit in parts)
 
@@ -77,10 +98,11 @@ def _rules(found, default):
 
 def scale_of(document):
     name, spec = document["metadata"]["name"], document["spec"]
-    triggers = [trigger for trigger in spec["triggers"] if trigger["type"] == "rabbitmq"]
-    if len(triggers) != 1 or len(spec["triggers"]) != 1:
-        raise SettingsError(f"ScaledObject {name}: the simulator knows one trigger each, of type rabbitmq")
-    metadata = triggers[0]["metadata"]
+    triggers = {kind: [trigger["metadata"] for trigger in spec["triggers"] if trigger["type"] == kind]
+                for kind in ("rabbitmq", "cron")}
+    if len(triggers["rabbitmq"]) != 1 or sum(map(len, triggers.values())) != len(spec["triggers"]):
+        raise SettingsError(f"ScaledObject {name}: the simulator knows one trigger of type rabbitmq, and cron beside it")
+    metadata, = triggers["rabbitmq"]
     if metadata.get("mode", "QueueLength") != "QueueLength":
         raise SettingsError(f"ScaledObject {name}: the simulator knows no mode but QueueLength")
     behaviour = spec.get("advanced", {}).get("horizontalPodAutoscalerConfig", {}).get("behavior", {})
@@ -91,7 +113,8 @@ def scale_of(document):
                           max=spec.get("maxReplicaCount"), polling=spec.get("pollingInterval"),
                           cooldown=spec.get("cooldownPeriod"), protocol=metadata.get("protocol"),
                           activation=float(metadata.get("activationValue", 0)),
-                          excludes_unacknowledged=metadata.get("excludeUnacknowledged") == "true"))
+                          excludes_unacknowledged=metadata.get("excludeUnacknowledged") == "true",
+                          hours=tuple(map(hours_of, triggers["cron"]))))
 
 
 # ---- Deployments of workers ------------------------------------------------
@@ -100,6 +123,11 @@ def _defaults():
     """MILLRACE_* -> default, of common/settings.def."""
     table = (ROOT / "common" / "settings.def").read_text(encoding="utf-8")
     return dict(re.findall(r'^SETTING\(\w+, .*?"(MILLRACE_\w+)",[^"]*"([^"]*)"', table, re.MULTILINE))
+
+
+def _defined_ms(path, name):
+    """A #define of a C file, in milliseconds."""
+    return int(re.search(rf"^#define {name} ([0-9]+)", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)[1])
 
 
 def _environment(container, maps):
@@ -144,23 +172,27 @@ def workload_of(document, kind, maps):
         packs=_packs(pod), spread=_spread(pod), selector=tuple(pod.get("nodeSelector", {}).items()),
         tolerations=tuple((item.get("key"), item.get("value") if item.get("operator", "Equal") == "Equal" else None)
                           for item in pod.get("tolerations", ())),
-        cost_after=float(env.get("MILLRACE_POD_COST_SECONDS") or 0) if tells_cost else None)
+        cost_after=float(env["MILLRACE_POD_COST_SECONDS"]) if tells_cost else None,
+        cost_pause=_defined_ms("worker/pod.c", "BETWEEN_MS") / 1000)
 
 
 # ---- nodes, and who orders them --------------------------------------------
 
 def groups_of(path):
     try:
-        documents = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
-        return tuple(Group(
-            item["name"], item["cores"], milli(item["allocatable"]["cpu"]), size(item["allocatable"]["memory"]),
-            milli(item["daemons"]["cpu"]), size(item["daemons"]["memory"]), item["min"], item["max"],
-            zones=item.get("zones", 1), labels=tuple(item["labels"].items()),
-            taints=tuple((taint["key"], taint["value"]) for taint in item["taints"])) for item in documents["groups"])
+        text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+        with _reading(path):
+            return tuple(Group(
+                item["name"], int(item["cores"]), milli(item["allocatable"]["cpu"]),
+                size(item["allocatable"]["memory"]), milli(item["daemons"]["cpu"]), size(item["daemons"]["memory"]),
+                int(item["min"]), int(item["max"]), zones=int(item.get("zones", 1)),
+                labels=tuple(item["labels"].items()),
+                taints=tuple((taint["key"], taint["value"]) for taint in item["taints"]))
+                for item in yaml.safe_load(text)["groups"])
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise SettingsError(f"{path}: not as groups of nodes are written: {error}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: {error}") from error
 
 
 def _words(container):
@@ -175,7 +207,8 @@ def flags_of(documents):
         for container in document["spec"]["template"]["spec"]["containers"]:
             if "cluster-autoscaler" in container["image"] or any("cluster-autoscaler" in word
                                                                  for word in _words(container)[:1]):
-                return _flags(dict(re.findall(r"^--?([a-z-]+)=?(.*)$", "\n".join(_words(container)), re.MULTILINE)))
+                with _reading("the flags of the Cluster Autoscaler"):
+                    return _flags(dict(re.findall(r"^--?([a-z-]+)=?(.*)$", "\n".join(_words(container)), re.MULTILINE)))
     return None
 
 
@@ -218,22 +251,25 @@ def settings_of(documents, nodes=NODES):
     for document in documents:
         if document.get("kind") != "ScaledObject":
             continue
-        kind = document["metadata"]["labels"]["app.kubernetes.io/component"]
-        scales[kind] = scale_of(document)
-        target = document["spec"]["scaleTargetRef"]["name"]
+        name = f"ScaledObject {document.get('metadata', {}).get('name')}"
+        with _reading(name):
+            kind = document["metadata"]["labels"]["app.kubernetes.io/component"]
+            scales[kind] = scale_of(document)
+            target = document["spec"]["scaleTargetRef"]["name"]
         if target not in deployments:
-            raise SettingsError(f"ScaledObject {document['metadata']['name']}: there is no Deployment {target}")
-        workloads[kind] = workload_of(deployments[target], kind, maps)
+            raise SettingsError(f"{name}: there is no Deployment {target}")
+        with _reading(f"Deployment {target}"):
+            workloads[kind] = workload_of(deployments[target], kind, maps)
     if not scales:
         raise SettingsError("there is no ScaledObject among the manifests")
     flags = flags_of(documents)
     if not flags:
-        return Settings(scales, workloads, (LAPTOP,), None, _broker(documents))
+        return checked(Settings(scales, workloads, (LAPTOP,), None, _broker(documents)))
     groups = groups_of(nodes)
     mine = tuple(group for group in groups if any(group.takes(workload) for workload in workloads.values()))
     others = sum(group.min for group in groups if group not in mine)  # they count for --max-nodes-total
     flags = dataclasses.replace(flags, nodes_max=flags.nodes_max - others)
-    return Settings(scales, workloads, mine, flags, _broker(documents))
+    return checked(Settings(scales, workloads, mine, flags, _broker(documents)))
 
 
 # Where nobody orders nodes there is one, of a size that no manifest says.

@@ -11,9 +11,6 @@ is cut short and goes back to the queue.
 import math
 from collections import deque
 
-COST_OF_A_SLOT = 100  # what the worker adds for a slot at work
-EXIT_SECONDS = 0.2  # from the last settled job to the end of the process
-
 
 class Pod:
     __slots__ = ("name", "uid", "workload", "created", "node", "running_since", "is_deleted", "is_gone", "jobs",
@@ -65,7 +62,7 @@ class Crew:
         pod.is_deleted = True
         pod.deleted_at = self._clock.now
         if not pod.jobs:
-            self._clock.after(EXIT_SECONDS if pod.running_since is not None else 0.0, self._leave, pod)
+            self._clock.after(self._world.pod_end if pod.running_since is not None else 0.0, self._leave, pod)
             return
         grace = min(self._workload.grace if grace is None else grace, self._workload.grace, self._workload.job_grace)
         self._clock.after(grace, self._cut, pod)
@@ -95,9 +92,9 @@ class Crew:
                 self._join(pod)
 
     def cost(self, pod):
-        """The deletion cost that the worker has told the cluster (worker/pod.c): COST_OF_A_SLOT for each slot that has
-        been at the same job for long. Busy with shorter jobs it keeps up what it told; idle it takes it back, not
-        sooner than its own limit allows. Worked out when somebody asks."""
+        """The deletion cost that the worker has told the cluster (worker/pod.c), in slots: those that have been at the
+        same job for long. Busy with shorter jobs it keeps up what it told; idle it takes it back, not sooner than its
+        own limit allows. Worked out when somebody asks."""
         if pod.running_since is None:
             return 0
         now = self._clock.now
@@ -106,14 +103,14 @@ class Crew:
             slots = max(long, min(len(pod.jobs), pod.cost_kept))
         else:
             slots = pod.cost_kept if now < pod.cost_falls_at else 0
-        return COST_OF_A_SLOT * slots
+        return slots
 
     def _note_cost(self, pod, began):
         """A job that began then has ended."""
         raised_at = began + self._cost_after
         if raised_at <= self._clock.now:
             pod.cost_kept = max(pod.cost_kept, 1)
-            pod.cost_falls_at = raised_at + self._world.cost_pause
+            pod.cost_falls_at = raised_at + self._workload.cost_pause
         if not pod.jobs and pod.cost_falls_at <= self._clock.now:
             pod.cost_kept = 0
 
@@ -126,7 +123,7 @@ class Crew:
         self._tally.done(job)
         if pod.is_deleted:
             if not pod.jobs:
-                self._clock.after(EXIT_SECONDS, self._leave, pod)
+                self._clock.after(self._world.pod_end, self._leave, pod)
             return
         self._join(pod)
         self._deliver()

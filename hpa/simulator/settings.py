@@ -37,8 +37,16 @@ DEFAULT_DOWN = Rules(300, (Policy("Percent", 100, 15),))
 
 
 @dataclass(frozen=True)
+class Hours:
+    """A cron trigger: pods that are there whatever the queue says."""
+    starts: tuple  # minutes of a week that begins with Monday, sorted
+    ends: tuple
+    pods: int
+
+
+@dataclass(frozen=True)
 class Scale:
-    """A ScaledObject with one RabbitMQ trigger."""
+    """A ScaledObject with one RabbitMQ trigger, and maybe cron triggers."""
     queue: str
     value: float = 20
     min: int = 0
@@ -50,6 +58,7 @@ class Scale:
     excludes_unacknowledged: bool = False
     up: Rules = DEFAULT_UP
     down: Rules = DEFAULT_DOWN
+    hours: tuple = ()
 
 
 @dataclass(eq=False, frozen=True)
@@ -72,6 +81,7 @@ class Workload:
     selector: tuple = ()      # ((label, value), ..)
     tolerations: tuple = ()   # ((key, value or None), ..)
     cost_after: float = None  # a job older than this raises the deletion cost; None: nothing does
+    cost_pause: float = 0     # the worker's least time between two changes of it
 
 
 @dataclass(eq=False, frozen=True)
@@ -141,11 +151,11 @@ class World:
     boot_most: float = 120
     image_pull: float = 8          # the first pod of an image on a node waits for it
     pod_start: float = 2.5         # from its binding to a process that consumes
+    pod_end: float = 0.2           # from the last settled job to the end of the process
     hpa_sync: float = 15           # kube-controller-manager --horizontal-pod-autoscaler-sync-period
     writes_per_second: float = 20  # and its --kube-api-qps, --kube-api-burst: how fast pods are made
     writes_burst: float = 30
     pods_new: float = 2            # younger pods than this make the Cluster Autoscaler wait a loop
-    cost_pause: float = 10         # the worker's own least time between two changes of its deletion cost
 
 
 @dataclass(frozen=True)
@@ -173,8 +183,15 @@ def _flat(prefix, item):
             yield f"{prefix}.{one.name}", value
 
 
+def known_kind(settings, kind):
+    if kind not in settings.scales:
+        raise SettingsError(f"no ScaledObject among the manifests is for kind '{kind}': there are "
+                            f"{', '.join(sorted(settings.scales))}")
+
+
 def names(settings, kind):
-    """(name, value) of everything that can be changed, for one kind and its group of nodes."""
+    """(name, value) of everything there is, for one kind and its group of nodes."""
+    known_kind(settings, kind)
     yield from _flat("scale", settings.scales[kind])
     yield from _flat("pod", settings.workloads[kind])
     for group in settings.groups:
@@ -202,31 +219,29 @@ def _policies(text):
     return tuple(found)
 
 
-def _parsed(name, old, text):
-    """text as a value like the old one."""
+TRUTH = {"true": True, "false": False}
+
+
+def _parsed(name, field, text):
+    """text as a value of the field, a dataclasses.Field."""
     try:
-        if name.endswith(".policies"):
+        if field.name == "policies":
             return _policies(text)
-        if isinstance(old, bool):
-            return {"true": True, "false": False}[text]
-        if text == "none":
+        if text == "none" and field.default is None:
             return None
-        if isinstance(old, str):
-            return text
-        if name.endswith(".spread"):
+        if field.name == "spread":
             return tuple((part.split(":")[0], float(part.split(":")[1])) for part in text.split("+") if part)
-        number = float(text)
-        return int(number) if isinstance(old, int) and number.is_integer() else number
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        return {bool: TRUTH.__getitem__, str: str, int: int, float: float}[field.type](text)
+    except (KeyError, ValueError, IndexError) as error:
         raise SettingsError(f"{name} does not take '{text}'") from error
 
 
 def _replaced(item, path, name, text):
-    known = {one.name for one in dataclasses.fields(item)}
+    known = {one.name: one for one in dataclasses.fields(item)} if dataclasses.is_dataclass(item) else {}
     if path[0] not in known:
         raise SettingsError(f"there is no setting '{name}'; --settings lists them")
     old = getattr(item, path[0])
-    new = _replaced(old, path[1:], name, text) if len(path) > 1 else _parsed(name, old, text)
+    new = _replaced(old, path[1:], name, text) if len(path) > 1 else _parsed(name, known[path[0]], text)
     return dataclasses.replace(item, **{path[0]: new})
 
 
@@ -247,4 +262,53 @@ def with_changes(settings, changes):
         else:
             new = _replaced(old, path, name, text)
         settings = dataclasses.replace(settings, **{attribute: new})
+    return checked(settings)
+
+
+# ---- what can be at all ----------------------------------------------------
+
+# Above 0: shares, sizes, and the time between two turns of whoever turns. Other numbers are 0 or more.
+ABOVE_ZERO = {"scale.value", "scale.max", "scale.polling", "pod.cpu", "pod.memory", "pod.cores", "pod.slots",
+              "pod.job_limit", "node.cores", "node.cpu", "node.memory", "node.zones", "node.pods_max",
+              "autoscaler.scan", "broker.queue_interval", "broker.sample_interval", "world.hpa_sync",
+              "world.writes_per_second"}
+WORDS = {"protocol": ("http", "amqp"), "select": ("Max", "Min", "Disabled")}
+ORDERS = (("scale.min", "scale.max"), ("node.min", "node.max"), ("world.boot_least", "world.boot_most"))
+
+
+def _fault(name, value):
+    """What is wrong with the value: a sentence, or None."""
+    last = name.rpartition(".")[2]
+    if last in WORDS and value not in WORDS[last]:
+        return f"{name} is one of {', '.join(WORDS[last])}, not '{value}'"
+    if last == "policies":
+        if all(0 < one.value < math.inf and 0 < one.period < math.inf for one in value):
+            return None
+        return f"{name}: the numbers of a policy are above 0"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if name in ABOVE_ZERO and not value > 0:
+        return f"{name} is to be above 0, not {value:g}"
+    return None if value >= 0 else f"{name} is to be 0 or more, not {value:g}"
+
+
+def _check(section, item):
+    values = dict(_flat(section, item))
+    for name, value in values.items():
+        fault = _fault(name, value)
+        if fault:
+            raise SettingsError(fault)
+    for least, most in ORDERS:
+        if least in values and values[least] > values[most]:
+            raise SettingsError(f"{least} is {values[least]:g}, and {most} but {values[most]:g}")
+
+
+def checked(settings):
+    """The same settings, all of which can be; else it is said which cannot."""
+    for section, attribute in SECTIONS.items():
+        found = getattr(settings, attribute)
+        items = found.values() if isinstance(found, dict) else found if isinstance(found, tuple) else (found,)
+        for item in items:
+            if item is not None:
+                _check(section, item)
     return settings

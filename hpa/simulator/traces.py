@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from simulator.broker import Job
 from simulator.settings import SettingsError
 
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+MINUTE, DAY = 60.0, 86400.0
+YEAR = 366 * DAY
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ def _spike(time, peak):
     return peak if 10 * MINUTE <= time < 11 * MINUTE else peak / 20
 
 
+def _week(time, peak):
+    return _day(time, peak) if time < 5 * DAY else peak / 10
+
+
 def _day(time, peak):
     return peak * (0.1 + 0.9 * math.sin(math.pi * time / DAY) ** 2)
 
@@ -45,6 +50,7 @@ SHAPES = {
     "step": Shape("a tenth of the peak; the peak from the 10th to the 40th minute; a tenth again", 50 * MINUTE, _step),
     "spike": Shape("a twentieth of the peak, and in the 11th minute the peak", 30 * MINUTE, _spike),
     "day": Shape("from a tenth of the peak at midnight to the peak at noon and back, as a sine", DAY, _day),
+    "week": Shape("five such days from Monday on, and two at a tenth of the peak", 7 * DAY, _week),
 }
 
 
@@ -95,14 +101,16 @@ def _rows(path, kind):
             for row in reader:
                 try:
                     arrived, seconds = float(row["arrived"]), float(row["seconds"])
-                    if not (0 <= arrived < math.inf and 0 < seconds < math.inf):
+                    if not (0 <= arrived <= YEAR and 0 < seconds <= YEAR):
                         raise ValueError
                 except (TypeError, ValueError):
-                    raise SettingsError(f"{path}, line {reader.line_num}: arrived and seconds are to be numbers, "
-                                        "not negative") from None
+                    raise SettingsError(f"{path}, line {reader.line_num}: arrived and seconds are to be numbers, not "
+                                        "negative, and within a year") from None
                 rows.append((arrived, seconds, row.get("kind") or kind))
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError(f"{path} is no CSV file: {error}") from error
     if not rows:
         raise SettingsError(f"{path}: no job in it")
     return rows

@@ -29,6 +29,7 @@ RENDERINGS = {
     "local-scaledjob": ("local", ("scaledjob",)),
     "eks-cpu-hpa": ("eks", ("cpu-hpa",)),
     "eks-scaledjob": ("eks", ("scaledjob",)),
+    "eks-calendar": ("eks", ("calendar", "tolerance")),
 }
 
 

@@ -56,6 +56,19 @@ def test_the_backlog_is_that_of_the_kind_as_the_gateway_declares_it(cluster):
     assert queues == {queue_of(kind) for kind, _ in KINDS}
 
 
+def test_working_hours_stand_beside_the_queue_and_within_its_maximum():
+    plain, cluster = rendered("eks"), rendered("eks-calendar")
+    kept = {}
+    for one in cluster.all("ScaledObject"):
+        queue, *hours = one["spec"]["triggers"]
+        assert [queue] == plain.get("ScaledObject", one["metadata"]["name"])["spec"]["triggers"]
+        for trigger in hours:
+            assert trigger["type"] == "cron" and "authenticationRef" not in trigger
+            kept[target(one)] = int(trigger["metadata"]["desiredReplicas"])
+            assert 0 < kept[target(one)] <= maximum(one) and one["spec"]["minReplicaCount"] == 0
+    assert kept
+
+
 @each_rendering("local", "eks", "ec2", "local-tolerance", "eks-scaledjob")
 def test_a_broker_that_is_away_moves_nothing(cluster):
     assert not any("fallback" in one["spec"] for one in cluster.all("ScaledObject"))
@@ -88,6 +101,7 @@ def test_a_job_for_each_message_runs_one_and_ends():
     one, = cluster.all("ScaledJob")
     pod = cluster.pod(one["metadata"]["name"])
     assert pod.container["args"] == ["--once"] and pod.spec["restartPolicy"] == "Never"
+    assert one["spec"]["rollout"]["strategy"] == "gradual", "a change of the object would end jobs that run"
     plain = rendered("eks").pod(pod.name)
     assert pod.container["image"] == plain.container["image"] and pod.spec["tolerations"] == plain.spec["tolerations"]
     longest = int(pod.env(cluster)["MILLRACE_TIMEOUT_MAX_SECONDS"])

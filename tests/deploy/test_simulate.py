@@ -96,27 +96,73 @@ def test_it_reads_what_is_shipped_and_has_nothing_of_its_own():
     assert (setup.broker.queue_interval, setup.broker.sample_interval) == (1, 1)
 
 
-@pytest.mark.parametrize("overlay", ["eks", "local"])
-def test_without_kubectl_it_reads_the_same(overlay, tmp_path):
+@pytest.mark.parametrize("overlay, component", [("eks", "calendar"), ("local", "tolerance")])
+def test_without_kubectl_it_reads_the_same(overlay, component, tmp_path):
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed")
     (tmp_path / "python3").symlink_to(sys.executable)
-    own = run("--overlay", overlay, "--settings", env={**os.environ, "PATH": str(tmp_path)})
-    assert own == simulate("--overlay", overlay, "--settings") and "scale.queue = millrace.matrix" in own
+    command = ["--overlay", overlay, "--component", component, "--settings"]
+    own = run(*command, env={**os.environ, "PATH": str(tmp_path)})
+    assert own == simulate(*command) and "scale.queue = millrace.matrix" in own
+    assert {"calendar": "pods=4", "tolerance": "scale.up.tolerance = 0.0"}[component] in own
     pods = [{document["metadata"]["name"]: document["spec"]["template"]["spec"] for document in documents
              if document["kind"] == "Deployment"}
             for documents in (kustomize.build(ROOT / "k8s" / "overlays" / overlay), rendered(overlay).objects)]
     assert pods[0].keys() == pods[1].keys()
 
 
-def test_a_changed_manifest_changes_the_answer(tmp_path):
-    """A copy of the tree with another value in it."""
+FLAGS = "k8s/cluster-autoscaler/deployment.yaml"
+BROKER = "k8s/components/rabbitmq-cluster/rabbitmq.yaml"
+CHANGES = [  # file, what it says, what it is to say, what the simulator makes of it
+    ("hpa/scaling.yaml", "cooldownPeriod: 60", "cooldownPeriod: 61", "scale.cooldown = 61"),
+    ("hpa/scaling.yaml", "pollingInterval: 5", "pollingInterval: 7", "scale.polling = 7"),
+    ("hpa/scaling.yaml", "minReplicaCount: 0", "minReplicaCount: 2", "scale.min = 2"),
+    ("hpa/scaling.yaml", "stabilizationWindowSeconds: 20", "stabilizationWindowSeconds: 21", "scale.up.window = 21"),
+    ("hpa/scaling.yaml", "stabilizationWindowSeconds: 60", "tolerance: \"0.05\"", "scale.down.tolerance = 0.05"),
+    ("hpa/scaling.yaml", "value: 128, periodSeconds: 15", "value: 99, periodSeconds: 30",
+     "scale.up.policies = Pods:99/30"),
+    ("hpa/scaling.yaml", "{type: Percent, value: 100,", "{type: Percent, value: 50,",
+     "scale.down.policies = Percent:50/15"),
+    ("hpa/scaledobjects.yaml", "maxReplicaCount: 96", "maxReplicaCount: 95", "scale.max = 95"),
+    ("hpa/scaledobjects.yaml", "protocol: http", "protocol: amqp", "scale.protocol = amqp"),
+    ("hpa/scaledobjects.yaml", 'value: "4"', 'value: "3"', "scale.value = 3.0"),
+    ("hpa/nodes.yaml", "cpu: 3920m", "cpu: 3910m", "node.cpu = 3910"),
+    ("hpa/nodes.yaml", "max: 144", "max: 143", "node.max = 143"),
+    ("hpa/nodes.yaml", "cores: 4", "cores: 5", "node.cores = 5"),
+    ("k8s/base/worker.yaml", "terminationGracePeriodSeconds: 1830", "terminationGracePeriodSeconds: 1840",
+     "pod.grace = 1840.0"),
+    ("k8s/base/worker.yaml", "cpu: 3500m, memory: 12Gi", "cpu: 3400m, memory: 11Gi", "pod.cpu = 3400"),
+    ("k8s/base/worker.yaml", "safe-to-evict: \"false\"", "safe-to-evict: \"true\"", "pod.safe_to_evict = true"),
+    ("k8s/base/settings.env", "MILLRACE_TIMEOUT_SECONDS=1800", "MILLRACE_TIMEOUT_SECONDS=900", "pod.job_limit = 900.0"),
+    ("worker/pod.c", "#define BETWEEN_MS 10000", "#define BETWEEN_MS 12000", "pod.cost_pause = 12.0"),
+    (FLAGS, "unneeded-time=1m", "unneeded-time=3m", "autoscaler.unneeded = 180.0"),
+    (FLAGS, "delay-after-add=1m", "delay-after-add=90s", "autoscaler.delay_after_add = 90.0"),
+    (FLAGS, "scan-interval=10s", "scan-interval=11s", "autoscaler.scan = 11.0"),
+    (FLAGS, "parallelism=50", "parallelism=9", "autoscaler.parallelism = 9"),
+    (FLAGS, "recheck-timeout=1m", "recheck-timeout=2m", "autoscaler.recheck = 120.0"),
+    (FLAGS, "max-nodes-total=147", "max-nodes-total=100", "autoscaler.nodes_max = 97"),
+    (FLAGS, "skip-nodes-with-local-storage=false", "skip-nodes-with-local-storage=true",
+     "autoscaler.skips_local_storage = True"),
+    (FLAGS, "graceful-termination-sec=1830", "graceful-termination-sec=60", "autoscaler.graceful = 60.0"),
+    (BROKER, "quorum_tick_interval, 1000", "quorum_tick_interval, 4000", "broker.queue_interval = 4.0"),
+    (BROKER, "basic.minute = 1", "basic.minute = 3", "broker.sample_interval = 3.0"),
+]
+
+
+def test_a_changed_manifest_changes_what_is_simulated(tmp_path):
+    """A copy of the tree with other values in it."""
     for folder in ("hpa", "k8s", "common"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    scaling = tmp_path / "hpa" / "scaling.yaml"
-    scaling.write_text(scaling.read_text().replace("cooldownPeriod: 60", "cooldownPeriod: 61"))
+    (tmp_path / "worker").mkdir()
+    shutil.copy(ROOT / "worker" / "pod.c", tmp_path / "worker")
+    expected = set()
+    for file, old, new, line in CHANGES:
+        path = tmp_path / file
+        assert old in path.read_text(), (file, old)
+        path.write_text(path.read_text().replace(old, new))
+        expected.add(line)
     done = subprocess.run([tmp_path / "hpa" / "simulate", "--settings"], capture_output=True, text=True, check=True)
-    assert "scale.cooldown = 61" in done.stdout
+    assert expected <= set(done.stdout.splitlines()), expected - set(done.stdout.splitlines())
 
 
 def scaled_object(**trigger):
@@ -133,8 +179,23 @@ def test_what_a_manifest_leaves_open_is_what_keda_and_kubernetes_make_of_it():
     assert scale.down.window == 300 and scale.up.tolerance == 0.1
 
 
+def with_field(path, value):
+    document = scaled_object()
+    *path, last = path
+    at = document["spec"]
+    for name in path:
+        at = at[name]
+    at[last] = value
+    return document
+
+
 @pytest.mark.parametrize("document, words", [
     (scaled_object(mode="MessageRate"), "no mode but QueueLength"),
+    (scaled_object(value="many"), "ScaledObject w: .*many"),
+    (with_field(["triggers"], []), "ScaledObject w: the simulator knows one trigger of type rabbitmq"),
+    (with_field(["triggers", 0, "metadata"], {}), "ScaledObject w: .*queueName"),
+    (with_field(["advanced"], 3), "ScaledObject w: "),
+    ({"kind": "ScaledObject"}, "ScaledObject None: .*metadata"),
     (scaled_object(), "there is no Deployment w"),
 ])
 def test_what_it_does_not_know_it_refuses(document, words):
@@ -147,6 +208,12 @@ def test_what_it_does_not_know_it_refuses(document, words):
 @pytest.mark.parametrize("text, value", [("10s", 10), ("1m30s", 90), ("2h", 7200), ("0", 0), ("500ms", 0.5)])
 def test_durations_are_read_as_flags_have_them(text, value):
     assert manifests.seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "10", "10x5s", "5 s", "1.2.3s"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises((SettingsError, ValueError)):
+        manifests.seconds(text)
 
 
 @pytest.mark.parametrize("text, value", [("1Gi", 1 << 30), ("512Mi", 512 << 20), ("2G", 2e9), (1024, 1024)])
@@ -200,7 +267,15 @@ def test_the_same_command_says_the_same():
     (["--set", "scale.max"], "--set takes NAME=VALUE"),
     (["--case", "few: scale.max"], "--case takes NAME=VALUE"),
     (["--set", "node.labels=x"], "node.labels does not take 'x'"),
-    (["--rate", "0"], "a number above 0 is needed"),
+    (["--rate", "0"], "a number from 0.001 to 1e+06 is needed, not 0"),
+    (["--rate", "1e308"], "is needed, not 1e308"),
+    (["--cv", "nan"], "is needed, not nan"),
+    (["--component", "nothing"], "there is no component 'nothing'"),
+    (["--component", "calendar", "--component", "cpu-hpa"], "there is no ScaledObject"),
+    (["--targets", "minute"], "there is no target for minute"),
+    (["--kind", "nonsense", "--settings"], "is for kind 'nonsense'"),
+    (["--nodes", __file__], "test_simulate.py: "),
+    (["minute", "--explain", "9-3"], "--explain takes FROM-TO"),
     (["--kind", "nonsense"], "no ScaledObject among the manifests is for kind 'nonsense'"),
     (["minute", "--explain", "soon"], "--explain takes FROM-TO"),
     (["--overlay", "local", "--set", "autoscaler.scan=1"], "no Cluster Autoscaler"),
@@ -213,11 +288,12 @@ def test_a_mistake_is_said_in_a_sentence(arguments, words):
 @pytest.mark.parametrize("text, words", [
     ("", "has to name the columns"), ("arrived,seconds\n", "no job in it"),
     ("arrived,seconds\n1,2\n3,long\n", "line 3"), ("arrived,seconds\n1,-2\n", "line 2"),
-    ("arrived,seconds\n1,nan\n", "line 2"),
+    ("arrived,seconds\n1,nan\n", "line 2"), ("arrived,seconds\n1e300,1\n", "within a year"),
+    ("arrived,seconds\n1,\udcff\n", "is no CSV file"),
 ])
 def test_a_file_that_is_no_trace_is_refused_with_its_line(tmp_path, text, words):
     jobs = tmp_path / "jobs.csv"
-    jobs.write_text(text)
+    jobs.write_text(text, errors="surrogateescape")
     assert words in simulate(jobs, status=2)
 
 

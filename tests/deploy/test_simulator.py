@@ -7,6 +7,7 @@ import pytest
 from paper import AT_ONCE, GIB, KIND, Jobs, Run, changed, settings
 
 from simulator.cluster import Cluster
+from simulator.hours import hours_of, is_on, minutes_of
 from simulator.hpa import Pace, Stabiliser
 from simulator.pods import Pod
 from simulator.replicaset import deletion_order
@@ -23,6 +24,54 @@ def test_growth_takes_the_least_of_its_window_and_shrinking_the_most_of_its_own(
                  (45, 30, 5, 30), (60, 30, 5, 30), (89, 30, 5, 30), (91, 30, 5, 5)]:
         time, current, wanted, allowed = step
         assert looks.stabilise(time, current, wanted) == allowed, step
+
+
+def test_after_a_rest_at_zero_the_first_look_has_only_itself_to_agree_with():
+    """The HPA recommends nothing for a Deployment without replicas, so what it remembers is too old to hold growth up;
+    a minimum above zero is looked at all the time, and does."""
+    looks = {}
+    for least in (0, 1):
+        setup = settings(node_cpu=100_000, scale={"min": least, "up": Rules(20, AT_ONCE.policies)})
+        run = Run(setup, [(100.0, 900.0)] * 40)
+        run.until(lambda: run.deployment.replicas == 40)
+        looks[least] = [line for line in run.story().splitlines() if " hpa " in line and "40 wanted" in line]
+    assert [len(looks[0]), len(looks[1])] == [1, 2]
+
+
+# ---- hours -----------------------------------------------------------------------------------------------------
+
+
+def hours(start, end, pods=3):
+    return hours_of({"timezone": "Etc/UTC", "start": start, "end": end, "desiredReplicas": str(pods)})
+
+
+@pytest.mark.parametrize("day, hour, on", [(0, 7.99, False), (0, 8, True), (0, 17.99, True), (0, 18, False), (4, 12, True),
+                                           (5, 12, False), (6, 23.99, False), (7, 12, True)])
+def test_hours_are_on_from_their_start_to_their_end_on_their_days(day, hour, on):
+    assert is_on(hours("0 8 * * 1-5", "0 18 * * MON-FRI"), (day * 24 + hour) * 3600) == on
+
+
+def test_hours_may_span_midnight_and_come_in_steps():
+    nights = hours("30 22 * * *", "30 5 ? * *")
+    assert [is_on(nights, 3600 * hour) for hour in (0, 5, 6, 22, 23)] == [True, True, False, False, True]
+    assert minutes_of("*/30 1,2-3 * * sun") == tuple(6 * 1440 + minute for minute in range(60, 240, 30))
+
+
+@pytest.mark.parametrize("text", ["", "* * * *", "60 * * * *", "0 8 * * 7", "0 8 1 * *", "0 8 * MAR *", "5-3 * * * *",
+                                  "*/0 * * * *", "x * * * *"])
+def test_an_expression_that_the_simulator_does_not_know_is_refused(text):
+    with pytest.raises(SettingsError, match="cron expression|no dates"):
+        minutes_of(text)
+
+
+def test_pods_of_the_hours_are_there_before_the_first_job_and_go_after_them():
+    setup = settings(node_cpu=100_000, scale={"hours": (hours("0 1 * * *", "0 2 * * *"),)})
+    run = Run(setup, [(5400.0, 120.0)] * 8 + [(9000.0, 1.0)])
+    counts = {}
+    for minutes in (59, 61, 89, 91, 110, 125, 149):
+        run.to(60.0 * minutes)
+        counts[minutes] = len(run.deployment.pods)
+    assert counts == {59: 0, 61: 3, 89: 3, 91: 8, 110: 3, 125: 0, 149: 0}
 
 
 def paced(rules_up, steps):
@@ -86,15 +135,15 @@ def test_of_pods_that_cost_the_same_those_on_fuller_nodes_go_and_nobody_counts_a
 
 
 def test_a_pod_becomes_dear_with_time_stays_so_while_busy_and_falls_when_idle():
-    setup = settings(scale={"min": 1, "max": 1}, pod={"cost_after": 10.0, "slots": 2}, world={"cost_pause": 10.0})
+    setup = settings(scale={"min": 1, "max": 1}, pod={"cost_after": 10.0, "cost_pause": 10.0, "slots": 2})
     run = Run(setup, [(100.0, 30.0), (100.0, 4.0), (105.0, 40.0), (146.0, 1.0)])
     cost = []
     for time in (99, 109, 111, 116, 131, 146, 148):
         run.to(float(time))
         only, = run.deployment.pods
         cost.append(run.cluster.crews[KIND].cost(only))
-    #                99  109  111  116  131 146 148
-    assert cost == [0, 0, 100, 200, 100, 0, 0]
+    #              99 109 111 116 131 146 148
+    assert cost == [0, 0, 1, 2, 1, 0, 0]
 
 
 def test_a_busy_pod_of_short_jobs_is_as_cheap_as_an_idle_one():
@@ -221,7 +270,11 @@ def test_every_job_ends_exactly_once_and_is_used_for_once():
 
 
 @pytest.mark.parametrize("change", [{"scale.nothing": "1"}, {"nothing": "1"}, {"scale.up.window": "soon"},
-                                    {"scale.up.policies": "Pods"}, {"autoscaler.scan": "1"}])
+                                    {"scale.up.policies": "Pods"}, {"autoscaler.scan": "1"}, {"scale.value": "0"},
+                                    {"scale.polling": "-5"}, {"world.hpa_sync": "nan"}, {"scale.max": "1.5"},
+                                    {"scale.max": "none"}, {"scale.min": "101"}, {"scale.up.policies": "Pods:nan/15"},
+                                    {"scale.protocol": "mqtt"}, {"scale.up.select": "Least"}, {"scale.hours": "3"},
+                                    {"pod.cpu": "0"}, {"world.boot_least": "121"}, {"scale.queue.name": "x"}])
 def test_a_change_that_cannot_be_is_refused_in_words(change):
     with pytest.raises(SettingsError) as refusal:
         with_changes(settings(), change)
