@@ -42,6 +42,14 @@ class Cloud:
     def up(self, *arguments, **more):
         return self.run("up", *arguments, **more)
 
+    def make(self):
+        """As if deploy/up had been here."""
+        self.own.mkdir(parents=True)
+        (self.own / "said.tfvars").write_text('source_ranges = ["203.0.113.0/24"]\n')
+        (self.own / "images").touch()
+        (self.state / "made").touch()
+        return self
+
     @property
     def own(self):
         return self.tree / "deploy" / "aws" / "state" / "eu-central-1-mill"

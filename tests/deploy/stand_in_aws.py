@@ -2,8 +2,9 @@
 """Stands in for aws, terraform, kubectl, helm, docker and curl in tests of deploy/up and deploy/down: an account and a cluster
 that remember what they were told, as far as the scripts ask. Every call is a line of STAND_IN_STATE/calls.
 
-What a test puts there changes the answers: `nobody` (no credentials), `push-fails`, `volumes` and `disks` (what stays behind).
-REAL_TERRAFORM, REAL_KUBECTL: those that are not stood in for; of kubectl only `kustomize` is passed on.
+What a test puts there changes the answers: `nobody` (no credentials), `push-fails`, `cluster-lost`, `volumes` and `disks` (what
+stays behind).
+REAL_KUBECTL is what `kubectl kustomize` is passed on to, REAL_TERRAFORM, where it is set, all of terraform.
 """
 import base64
 import os
@@ -31,8 +32,7 @@ def is_made():
 def terraform(arguments):
     verb, *rest = arguments[1:] if arguments[0].startswith("-chdir=") else arguments
     if verb == "plan":
-        pathlib.Path(stand_in.options(rest)["out"] if "out" in stand_in.options(rest) else
-                     next(one for one in rest if one.startswith("-out="))[5:]).touch()
+        pathlib.Path(next(one for one in rest if one.startswith("-out="))[5:]).touch()
         (STATE / "files").write_text("".join(pathlib.Path(one[10:]).read_text() for one in rest if one.startswith("-var-file=")))
         return 0 if is_made() else 2
     if verb == "show":
@@ -58,7 +58,7 @@ def aws(arguments):
     if line.startswith("sts get-caller-identity"):
         return 255 if (STATE / "nobody").exists() else None
     if line.startswith("eks describe-cluster"):
-        return None if is_made() or (STATE / "terraform-is-real").exists() else 254
+        return None if is_made() and not (STATE / "cluster-lost").exists() else 254
     if line.startswith("eks update-kubeconfig"):
         return pathlib.Path(options["--kubeconfig"]).write_text("cluster") and None
     if line.startswith("ecr describe-images"):
