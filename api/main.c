@@ -356,7 +356,7 @@ int main(int argc, char **argv)
     static const char        purpose[] = "the HTTP gateway of Millrace: accepts jobs, answers for them";
     static const char *const extra[] = {"--health", "ask the gateway that runs with these settings whether it lives",
                                         NULL};
-    struct gateway           gw = {0};
+    static struct gateway    gw; /* so that what a start that failed has made is no leak */
     struct ending            end;
     struct fault             why;
     unsigned                 found = 0;

@@ -202,6 +202,25 @@ def test_memory_of_an_executor_leaves_room_for_its_worker(cluster):
             assert pod.request("memory") == pod.limit("memory"), "a node that runs short would kill it"
 
 
+@each_rendering("local", "eks")
+def test_the_store_has_room_beside_what_is_kept_for_a_bad_day(cluster):
+    pod = cluster.pod("millrace-redis")
+    room_bytes = quantity(pod.env(cluster)["REDIS_MAXMEMORY"].removesuffix("mb")) * MIB
+    assert room_bytes * 1.5 <= pod.limit("memory"), "rewriting its file copies what changes meanwhile"
+    defaults = dict(re.findall(r'"MILLRACE_(KEPT_MAX|OUTBOX_MAX)", *\d+, \d+, "(\d+)"',
+                               (ROOT / "common" / "settings.def").read_text()))
+    env = cluster.pod("millrace-api").env(cluster)
+    for_bad_days = sum(int(env.get(f"MILLRACE_{name}", default)) for name, default in defaults.items())
+    assert len(defaults) == 2 and for_bad_days <= 0.6 * room_bytes
+
+
+@each_rendering("local", "eks")
+def test_a_gateway_has_memory_for_all_its_connections(cluster):
+    pod = cluster.pod("millrace-api")
+    connections = int(pod.env(cluster)["MILLRACE_CONNECTIONS_MAX"])
+    assert connections * (256 + 64) * 1024 < 0.75 * pod.limit("memory"), "each may hold an input that travels in a message"
+
+
 @each_rendering()
 def test_every_container_has_limits(cluster):
     for pod in cluster.pods:
