@@ -19,7 +19,7 @@ from fleet.folder import Refused  # noqa: E402
 from report import Report, note  # noqa: E402
 
 BENCHES = ("floor", "submit", "endtoend", "latency", "memory", "start", "kernels", "ingest", "product", "big", "tiles",
-           "output", "map", "peers")
+           "output", "map", "lag", "peers")
 
 
 class Options:

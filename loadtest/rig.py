@@ -54,7 +54,8 @@ def wait_for(is_true, seconds, what):
 class Rig:
     """The servers; gateway and workers are started by those benchmarks that need them."""
 
-    def __init__(self, queue_type):
+    def __init__(self, queue_type, prepare=None):
+        """prepare: called with the broker (fleet.servers.RabbitMQ) before it starts."""
         self.queue_type = queue_type
         self.path = tempfile.mkdtemp(prefix="millrace-bench-")
         self.blobs = os.path.join(self.path, "blobs")
@@ -63,7 +64,7 @@ class Rig:
         self.workers = []
         self.gateway = None
         try:
-            self._start_servers()
+            self._start_servers(prepare)
         except BaseException:
             self.close()
             raise
@@ -74,7 +75,7 @@ class Rig:
     def __exit__(self, *_):
         self.close()
 
-    def _start_servers(self):
+    def _start_servers(self, prepare):
         folder = Folder(self.path)
         folder.open()
         self._folder = folder
@@ -82,6 +83,8 @@ class Rig:
         self.amqp_url, self.redis_port = broker.url, store.port
         self.redis_url = store.url
         self._servers = broker, store
+        if prepare:
+            prepare(broker)
         self._start(broker.epmd)
         self.broker, self.redis = self._start(broker.node), self._start(store.node)
         self._wait_servers()

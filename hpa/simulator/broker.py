@@ -4,9 +4,9 @@
 The numbers of a queue reach the API in two steps: every so often the queue
 tells its node (quorum_tick_interval), and every so often a collector takes
 a sample of what the node knows, which is what the API reads
-(sample_retention_policies). The two know nothing of each other. Measured with
-RabbitMQ 3.10 and the defaults of 5 s: 12 messages showed after 2 to 12 s, be
-the queue quorum or classic.
+(sample_retention_policies). The two know nothing of each other. ./run bench lag
+measures it: with RabbitMQ 3.10 and the defaults of 5 s twelve messages showed
+after 1 to 10 s.
 """
 
 from collections import deque

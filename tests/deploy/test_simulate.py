@@ -334,7 +334,7 @@ def test_the_page_on_scaling_says_what_the_program_says(arguments, printed):
 
 
 def test_the_page_on_scaling_has_such_commands():
-    assert {block[0][0] for block in commands_of_the_page()} == {"--targets", "day", "burst", "step", "minute"}
+    assert {block[0][0] for block in commands_of_the_page()} == {"--targets", "day", "burst", "step", "minute", "week"}
 
 
 def test_it_needs_nothing_but_debians_yaml():

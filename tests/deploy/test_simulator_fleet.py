@@ -104,7 +104,9 @@ def test_the_workers_of_a_burst_are_those_of_the_simulation(elastic, tmp_path):
     papers = [measures(on_paper(jobs, real[-1][0], seed)) for seed in range(20)]
     most, worked, first, last = zip(measures(real), *papers)
     told = f"real first, then the simulations: {[[round(one, 1) for one in run] for run in (measures(real), *papers)]}"
-    assert abs(most[0] - statistics.median(most[1:])) <= 1, told
+    # Seen: within 0.5 s and 3 %, on a machine with much else to do. What these bounds tell apart: a window half as long
+    # (2.5 s and 16 % less), a pod less, a start of 2 s.
+    assert most[0] == statistics.median(most[1:]), told
     assert abs(first[0] - statistics.median(first[1:])) < 1.5, told
-    assert abs(last[0] - statistics.median(last[1:])) < 5, told
-    assert worked[0] == pytest.approx(statistics.median(worked[1:]), rel=0.4), told
+    assert abs(last[0] - statistics.median(last[1:])) < 2, told
+    assert worked[0] == pytest.approx(statistics.median(worked[1:]), rel=0.12), told
