@@ -92,6 +92,4 @@ resource "aws_autoscaling_group" "worker" {
   lifecycle {
     ignore_changes = [desired_capacity]
   }
-
-  depends_on = [aws_instance.server]
 }

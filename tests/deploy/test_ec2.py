@@ -159,7 +159,7 @@ def calls(fleet):
     return (fleet.state / "calls").read_text().splitlines()
 
 
-UP = ("xx-test-1", "mill", "--from", "192.0.2.0/24", "--yes")
+UP = ("xx-test-1", "mill", "--allow", "192.0.2.0/24", "--yes")
 
 
 @pytest.mark.skipif(not shutil.which("kubectl") or not shutil.which("ssh-keygen"), reason="kubectl or ssh-keygen is not installed")
@@ -216,6 +216,7 @@ def test_a_second_run_asks_nobody_and_hands_out_nothing(fleet):
     (fleet.state / "calls").unlink()
     ended = fleet("up", "xx-test-1", "mill")
     assert not ended.returncode, ended.stderr
+    assert 'admin_ranges  = ["192.0.2.0/24"]' in (fleet.folder / "said.tfvars").read_text()
     said = calls(fleet)
     assert not any("apply -input=false" in call for call in said if call.startswith("terraform"))
     assert not any("cat >" in call or "images import" in call or "create secret" in call for call in said)
@@ -225,7 +226,7 @@ def test_a_second_run_asks_nobody_and_hands_out_nothing(fleet):
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
 def test_without_approval_or_networks_nothing_is_made(fleet):
     refused = fleet("up", "xx-test-1", "mill", "--yes")
-    assert refused.returncode == 1 and "--from" in refused.stderr
+    assert refused.returncode == 1 and "--allow" in refused.stderr
     refused = fleet("up", *UP[:-1])
     assert refused.returncode == 1 and "approve" in refused.stderr
     assert not any("apply" in call for call in calls(fleet))
@@ -246,8 +247,12 @@ def test_a_dry_run_shows_the_manifests_and_touches_nothing(fleet):
     shown = [one for one in yaml.safe_load_all(ended.stdout[ended.stdout.index("apiVersion:"):]) if one]
     volume, = [one for one in shown if one["kind"] == "PersistentVolume"]
     assert volume["spec"]["nfs"]["server"] == "10.64.0.10"
+    assert (fleet.folder / "said.tfvars").read_text() == "spot = true\n"
+    worker, = [one for one in shown if one["kind"] == "Deployment" and one["metadata"]["name"] == "millrace-worker-spin"]
+    node = (FOLDER / "node" / "millrace-node").read_text()
+    granted = [int(re.search(rf"^shutdownGracePeriod{name}: (\d+)s$", node, re.MULTILINE)[1]) for name in ("", "CriticalPods")]
+    assert worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] <= granted[0] - granted[1] < 120
     said = calls(fleet)
-    assert any("spot=true" in call for call in said)
     assert not any(call.startswith(("ssh", "docker")) or " apply" in call for call in said)
 
 
@@ -261,7 +266,7 @@ def test_down_destroys_and_forgets_the_keys_but_not_who_may_come(fleet):
     assert not ended.returncode, ended.stderr
     said = [call for call in calls(fleet) if call.startswith("terraform")]
     assert "-destroy" in said[-2] and " apply " in said[-1]
-    assert {path.name for path in fleet.folder.iterdir()} <= {"terraform.tfvars", "terraform.tfstate"}
+    assert {path.name for path in fleet.folder.iterdir()} <= {"terraform.tfvars", "said.tfvars", "terraform.tfstate"}
 
 
 def test_versions_are_those_of_the_other_ways():

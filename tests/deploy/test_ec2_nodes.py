@@ -227,7 +227,7 @@ def test_a_worker_asks_for_the_token_and_joins_with_label_and_taint(instance):
     assert os.access(worker.path("bin/k3s"), os.X_OK)
     assert not worker.called("apt-get") and not worker.called("millrace-spot")
     grace = yaml.safe_load(worker.path("rancher/k3s/agent/etc/kubelet.conf.d/50-millrace.conf").read_text())
-    assert grace["kind"] == "KubeletConfiguration" and grace["shutdownGracePeriod"] == "100s"
+    assert grace["kind"] == "KubeletConfiguration" and grace["shutdownGracePeriod"] == "112s"
 
 
 def test_a_server_of_another_fleet_gets_no_token(instance):

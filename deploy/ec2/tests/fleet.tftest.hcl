@@ -213,3 +213,23 @@ run "ssh_is_not_for_everybody" {
   variables { admin_ranges = ["0.0.0.0/0"] }
   expect_failures = [var.admin_ranges]
 }
+
+# What the three servers are told, which has the ids of their volumes. The last: it leaves a state behind.
+run "each_server_knows_its_volume_and_the_first_is_the_store" {
+  command = apply
+
+  assert {
+    condition = alltrue([for i in range(3) : alltrue([
+      for line in ["ROLE=\"server\"", "NODE_NAME=\"mill-server-${i + 1}\"", "DATA_VOLUME=\"${aws_ebs_volume.server[i].id}\"", "IS_STORE=\"${i == 0 ? 1 : ""}\""] :
+      contains(split("\n", one([
+        for file in yamldecode(base64decode(aws_instance.server[i].user_data_base64)).write_files : file.content
+        if file.path == "/etc/millrace/node.env"
+      ])), line)
+    ])])
+    error_message = "A server is told something else."
+  }
+  assert {
+    condition     = alltrue([for one in aws_instance.server : length(base64decode(one.user_data_base64)) < 16384])
+    error_message = "The user data of a server is larger than EC2 takes."
+  }
+}
