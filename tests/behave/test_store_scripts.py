@@ -127,7 +127,7 @@ def test_claim_of_a_missing_record_depends_on_the_epoch_of_the_message(store):
 
 def test_claim_repeated_by_its_owner_gets_the_same_fence(store, pending):
     lease = store.leased(pending)
-    assert store.claim(pending) == ["mine", lease.fence, 1, 0, lease.started]
+    assert store.claim(pending) == ["mine", lease.fence, 1, 0, lease.started, 0]
     assert store.record(pending).get("losses") is None
 
 

@@ -11,7 +11,7 @@
 -- cancelled): said again as `cancel`.
 -- A group's parent that has its members is run again at each visit, with a new
 -- fence: no attempt is spent, nor a loss where the last visit gave it back.
--- `run` as an array (fence, attempt, errors, started, lost[, 1]): lost: so many owners, by now, when the
+-- `run` and `mine` as arrays (fence, attempt, errors, started, lost[, 1]): lost: so many owners, by now, when the
 -- last one was found lost by this claim, else 0; 1: it is such a visit.
 -- dice: 0 to 15, low bits of the fence; Redis starts its own dice anew in each script.
 local id, copy, owner = ARGV[2], ARGV[3], ARGV[4]
@@ -65,7 +65,7 @@ local held = state == 'in-progress' and call('HMGET', key, 'copy', 'owner', 'lea
 if held and held[2] then -- without an owner it is a parent between two visits
     local is_same = copy == held[1]
     if is_same and owner == held[2] then
-        return {'mine', old, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(held[6]) or 0}
+        return {'mine', old, tonumber(attempt) or 0, tonumber(errors) or 0, tonumber(held[6]) or 0, 0, is_split and 1 or nil}
     end
     local left = held[3] - now
     if left > 0 then
