@@ -144,14 +144,16 @@ static bool has_room(const struct amount *need, const struct amount *free_now)
     return free_now->cpu_milli >= need->cpu_milli && free_now->memory_bytes >= need->memory_bytes && free_now->pods > 0;
 }
 
-/* LeastAllocated and BalancedAllocation, as if the pod were there. */
+/* LeastAllocated and BalancedAllocation, as if the pod were there; whole and real numbers where the scheduler has them.
+ */
 static int score_of_load(const struct amount *need, const struct node *n, const struct amount *free_now)
 {
-    double cpu = (double)(free_now->cpu_milli - need->cpu_milli) / (double)n->allocatable.cpu_milli;
-    double memory = (double)(free_now->memory_bytes - need->memory_bytes) / (double)n->allocatable.memory_bytes;
-    double apart = cpu > memory ? cpu - memory : memory - cpu; /* twice the deviation of two */
+    wide   cpu = free_now->cpu_milli - need->cpu_milli, cpu_all = n->allocatable.cpu_milli;
+    wide   memory = free_now->memory_bytes - need->memory_bytes, memory_all = n->allocatable.memory_bytes;
+    int    least = ((int)(cpu * SCORE_MAX / cpu_all) + (int)(memory * SCORE_MAX / memory_all)) / 2;
+    double apart = (double)(cpu_all - cpu) / (double)cpu_all - (double)(memory_all - memory) / (double)memory_all;
 
-    return ((int)(cpu * SCORE_MAX) + (int)(memory * SCORE_MAX)) / 2 + (int)((1 - apart / 2) * SCORE_MAX);
+    return least + (int)((1 - (apart < 0 ? -apart : apart) / 2) * SCORE_MAX); /* half of it is the deviation of two */
 }
 
 /* The index of the candidate that wins one pod; count: none has room. */

@@ -318,6 +318,100 @@ def test_the_scheduler_alone_spreads_and_its_scores_are_those_of_its_rules(expla
     assert [row["nodes"] for row in plan["comparison"]] == [1, 1, 4]
 
 
+def random_cluster(dice):
+    nodes = [{"kind": "Node", "metadata": {"name": f"node-{i}", "labels": {"kubernetes.io/hostname": f"node-{i}", "pool": dice.choice("ab")}},
+              "spec": {"unschedulable": dice.random() < 0.1,
+                       "taints": [{"key": dice.choice("xy"), "effect": dice.choice(["NoSchedule", "PreferNoSchedule"])}] if dice.random() < 0.3 else []},
+              "status": {"allocatable": {"cpu": f"{dice.randrange(500, 16000)}m", "memory": f"{dice.randrange(1, 64)}Gi", "pods": str(dice.randrange(1, 30))},
+                         "conditions": [{"type": "Ready", "status": dice.choice(["True"] * 9 + ["Unknown"])}]}} for i in range(dice.randrange(1, 12))]
+    pods = [{"kind": "Pod", "metadata": {"name": f"pod-{i}"}, "status": {"phase": dice.choice(["Running"] * 5 + ["Succeeded"])},
+             "spec": {"nodeName": f"node-{dice.randrange(12)}", "containers": [{"resources": {"requests": {
+                 "cpu": f"{dice.randrange(2000)}m", "memory": f"{dice.randrange(4000)}Mi"}}}]}} for i in range(dice.randrange(20))]
+    return {"kind": "List", "items": pods + nodes}
+
+
+def random_batch(dice):
+    return [one(f"job-{i}", f"{dice.randrange(1, 4000)}m", f"{dice.randrange(1, 8000)}Mi", count=dice.randrange(1, 9),
+                **({"nodeSelector": {"pool": dice.choice("ab")}} if dice.random() < 0.3 else {}),
+                **({"tolerations": [{"key": "x", "operator": "Exists"}]} if dice.random() < 0.4 else {})) for i in range(dice.randrange(1, 7))]
+
+
+class Oracle:
+    """Both ways of packing, worked out anew in the plainest way: pod by pod, with exact fractions."""
+
+    def __init__(self, cluster, batch):
+        (self.nodes, self.batch) = {item["metadata"]["name"]: item for item in cluster["items"] if item["kind"] == "Node"}, batch
+        self.all = {name: [amount(node["status"]["allocatable"][what]) for what in ("cpu", "memory", "pods")] for name, node in self.nodes.items()}
+        self.free = {name: list(amounts) for name, amounts in self.all.items()}
+        for item in cluster["items"]:
+            if item["kind"] == "Pod" and item["status"]["phase"] == "Running" and item["spec"]["nodeName"] in self.free:
+                self.take(item["spec"]["nodeName"], effective(item["spec"]))
+        self.free = {name: [max(each, 0) for each in amounts] for name, amounts in self.free.items()}
+        total = [sum(amount(job[what]) * job["count"] for job in batch) for what in ("cpu", "memory")]
+        self.first = 0 if total[0] / total[1] * 4 * 10**9 >= 1 else 1
+        self.order = sorted(self.nodes, key=lambda name: (-self.free[name][self.first], -self.free[name][1 - self.first], name))
+        self.jobs = sorted(batch, key=lambda job: (-amount(job[("cpu", "memory")[self.first]]), -amount(job[("memory", "cpu")[self.first]]), job["name"]))
+
+    def take(self, name, need):
+        self.free[name] = [self.free[name][0] - need[0], self.free[name][1] - need[1], self.free[name][2] - 1]
+
+    def taints(self, job, name, effect):
+        return [taint for taint in self.nodes[name]["spec"]["taints"]
+                if taint["effect"] == effect and not ("tolerations" in job and taint["key"] == "x")]
+
+    def ranking(self, job):
+        good = [name for name in self.order if self.nodes[name]["status"]["conditions"][0]["status"] == "True"
+                and not self.nodes[name]["spec"]["unschedulable"] and not self.taints(job, name, "NoSchedule")
+                and job.get("nodeSelector", {}).items() <= self.nodes[name]["metadata"]["labels"].items()
+                and self.all[name][0] >= amount(job["cpu"]) and self.all[name][1] >= amount(job["memory"]) and self.all[name][2] >= 1]
+        return sorted(good, key=lambda name: bool(self.taints(job, name, "PreferNoSchedule")))
+
+    def score(self, job, name, weights):
+        need, free, every = [amount(job["cpu"]), amount(job["memory"])], self.free[name], self.all[name]
+        least = sum(int((free[i] - need[i]) * 100 / every[i]) for i in (0, 1)) // 2
+        used = [float(1 - (free[i] - need[i]) / every[i]) for i in (0, 1)]
+        discouraged = {other: len(self.taints(job, other, "PreferNoSchedule")) for other in weights}
+        score = least + int((1 - abs(used[0] - used[1]) / 2) * 100)
+        score += 2 * (100 * weights[name] // max(weights.values())) if any(weights.values()) else 0
+        return score + 3 * (100 - (100 * discouraged[name] // max(discouraged.values()) if any(discouraged.values()) else 0))
+
+    def pack(self, choose):
+        placed = {}
+        for job in self.jobs:
+            placed[job["name"]] = {}
+            weights = {name: (100 if i == 0 else max(16 - i, 1)) for i, name in enumerate(self.ranking(job))}
+            for _ in range(job["count"]):
+                room = {name: weight for name, weight in weights.items() if self.free[name][0] >= amount(job["cpu"])
+                        and self.free[name][1] >= amount(job["memory"]) and self.free[name][2] >= 1}
+                if not room:
+                    break
+                name = choose(job, room)
+                self.take(name, [amount(job["cpu"]), amount(job["memory"])])
+                placed[job["name"]][name] = placed[job["name"]].get(name, 0) + 1
+        return placed
+
+    def best(self, job, weights):
+        return min(weights, key=lambda name: (-self.score(job, name, weights), list(sorted(self.nodes)).index(name)))
+
+
+def test_random_batches_are_packed_as_by_hand(explained, tmp_path):
+    dice = random.Random(61)
+    nowhere = 0
+    for _ in range(120):
+        cluster, batch = random_cluster(dice), random_batch(dice)
+        ways = [Oracle(cluster, batch).pack(lambda job, room: next(iter(room))),
+                (preferring := Oracle(cluster, batch)).pack(preferring.best),
+                (alone := Oracle(cluster, batch)).pack(lambda job, room: alone.best(job, dict.fromkeys(room, 0)))]
+        pods = sum(job["count"] for job in batch)
+        left = [pods - sum(sum(on.values()) for on in way.values()) for way in ways]
+        plan = explained(batch, cluster, NOWHERE if left[0] else OK)
+        assert {job["job"]: {row["node"]: row["pods"] for row in job["on"]} for job in plan["jobs"]} == ways[0]
+        assert [row["nowhere"] for row in plan["comparison"]] == left
+        assert [row["nodes"] for row in plan["comparison"]] == [len(set().union(*way.values())) for way in ways]
+        nowhere += left[0] > 0
+    assert 10 < nowhere < 110  # both ends were seen
+
+
 def test_a_large_batch_on_a_large_cluster_takes_seconds(explained):
     batch = [one(f"job-{i}", "1", "1G", count=10) for i in range(300)]
     assert explained(batch, big(99))["pods"] == 3000
