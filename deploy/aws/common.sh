@@ -46,12 +46,13 @@ is_said() { grep -qs "^ *$1 *=" "$root/$region-$name.tfvars" "$state/said.tfvars
 # Which backend is a matter of this file; Terraform takes only a literal.
 open_state() {
     if [ -f "$root/backend.hcl" ]; then
-        echo 'terraform { backend "s3" {} }' >"$root/backend_override.tf"
+        backend=s3
         set -- -backend-config=backend.hcl "-backend-config=key=$region/$name.tfstate"
     else
-        echo 'terraform { backend "local" {} }' >"$root/backend_override.tf"
+        backend=local
         set -- "-backend-config=path=$state/terraform.tfstate"
     fi
+    printf 'terraform {\n  backend "%s" {}\n}\n' $backend >"$root/backend_override.tf"
     tf init -input=false "$@" >"$state/init.log" 2>&1 || {
         cat "$state/init.log" >&2
         fail "terraform init failed"

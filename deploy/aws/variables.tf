@@ -103,7 +103,7 @@ variable "nat_per_zone" {
 variable "log_days" {
   description = "how long logs are kept, of jobs and of the control plane"
   type        = number
-  default     = 30
+  default     = 14
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365], var.log_days)

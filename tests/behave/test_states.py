@@ -167,6 +167,21 @@ def test_drain_hands_a_job_back_without_spending_an_attempt(make_fleet, servers)
     assert (record["state"], record["attempt"], record["losses"]) == ("completed", 1, 0)
 
 
+def test_a_node_that_is_taken_away_leaves_its_job_to_another_within_the_notice(fleet):
+    """What a node of Spot, when it goes, asks of a worker: a grace shorter than the job (k8s/components/spot)."""
+    fleet.start_gateway()
+    leaving = fleet.start_worker(MILLRACE_GRACE_SECONDS=1)
+    job = fleet.submit("spin", seconds=4)
+    fleet.wait_state(job, "in-progress")
+    staying = fleet.start_worker()
+    leaving.sigterm()
+    assert leaving.wait(10) == 0
+    eventually(staying.executors, deadline=10)
+    record = fleet.wait_end(job)
+    assert (record["state"], record["attempt"], record["losses"]) == ("completed", 1, 0)
+    fleet.assert_adds_up()
+
+
 def test_sigterm_lets_a_job_finish_within_the_grace(fleet):
     fleet.start_gateway()
     worker = fleet.start_worker(MILLRACE_GRACE_SECONDS=20)
