@@ -191,7 +191,7 @@ struct pod_numbers pod_numbers(const struct pod *p)
 /* A name as Kubernetes allows it, which is also one that a URL takes as it stands. */
 static bool is_name(const char *text)
 {
-    return text[0] && !text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.-")];
+    return text[0] && text[0] != '.' && !text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.-")];
 }
 
 enum err pod_open(uv_loop_t *loop, const char *name, const char *namespace, struct pod **out, struct fault *why)

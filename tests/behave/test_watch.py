@@ -218,7 +218,8 @@ def test_outside_a_cluster_nothing_is_told(fleet):
     assert not worker.events("pod-cost", "pod-cost-not-told")
 
 
-@pytest.mark.parametrize("name, namespace", [("a/../../secrets", "b"), ("a", ""), ("", "b"), ("A", "b"), ("a", "b?x=1")])
+@pytest.mark.parametrize("name, namespace", [("a/../../secrets", "b"), ("a", ""), ("", "b"), ("A", "b"), ("a", "b?x=1"),
+                                             ("..", "b"), ("a", "..")])
 def test_names_that_no_pod_has_are_refused(fleet, name, namespace):
     worker = fleet.start_worker(wait=False, MILLRACE_POD_NAME=name, MILLRACE_POD_NAMESPACE=namespace,
                                 KUBERNETES_SERVICE_HOST="127.0.0.1")

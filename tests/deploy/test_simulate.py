@@ -337,6 +337,16 @@ def test_the_page_on_scaling_has_such_commands():
     assert {block[0][0] for block in commands_of_the_page()} == {"--targets", "day", "burst", "step", "minute", "week"}
 
 
+def test_the_lag_is_measured_with_the_clocks_that_are_simulated():
+    """./run bench lag reads them from the local overlay's broker."""
+    source = "import sys; sys.path.insert(0, 'loadtest'); import bench, benches.lag as lag; " \
+             "ms, lines = lag.shipped(); print(ms / 1000, " \
+             "lag.seconds_of(lines, 'management.sample_retention_policies.basic.minute'))"
+    said = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    broker = manifests.settings_of(rendered("local").objects).broker
+    assert [float(word) for word in said.split()] == [broker.queue_interval, broker.sample_interval]
+
+
 def test_it_needs_nothing_but_debians_yaml():
     sources = [*(ROOT / "hpa" / "simulator").glob("*.py"), PROGRAM]
     imported = {name for path in sources
