@@ -28,6 +28,7 @@ struct gateway {
     struct commands   *commands; /* owned; NULL: none are listed */
     struct metrics    *metrics;
     struct store      *store;
+    struct store      *replica; /* NULL without MILLRACE_REDIS_READ_URL */
     struct broker     *broker;
     struct blob_store *blobs; /* NULL without a directory for them */
     struct http       *http;
@@ -47,6 +48,7 @@ struct gateway {
     int                submits;     /* under way, and uploads: an end waits for them */
     struct series     *accepted[KIND_COUNT];
     struct series     *held[KIND_COUNT];
+    struct series     *replica_reads[2]; /* asked again, given; NULL without a replica */
 };
 
 extern const struct route gateway_routes[];
@@ -80,6 +82,10 @@ void answer_store_trouble(struct request *r, enum store_answer answer);
 const char *request_job_id(struct request *r);
 bool        job_has_ended(const struct store_reply *reply);
 void        answer_no_job(struct request *r, const char *id);
+
+/* reads.c: the record of a job, and its result where wanted, by a call that does not wait: of the replica where that is
+ * enough, else of the store. */
+void read_job(struct request *r, const char *id, bool with_result, store_fn *fn, void *ctx);
 
 /* longpoll.c: a call about a job or a group that may wait for something to happen. ask asks the store, which is to tell
  * of the next event of this id where watch is set; is_over: whether there is nothing to wait for. Once, answer is

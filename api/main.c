@@ -25,10 +25,11 @@
 #include "common/log.h"
 #include "kinds/command/list.h"
 
-#define STOP_MAX_MS 10000       /* for submits and long answers under way; beyond it they are cut */
-#define LARGE_BYTES (512 << 10) /* pieces of bodies have more; buffers of blobs, which come and go all the time, less  \
-                                 */
-#define SPARE_BYTES (8 << 20)   /* kept at the end of a heap for what comes next */
+#define STOP_MAX_MS 10000 /* for submits and long answers under way; beyond it they are cut */
+#define LARGE_BYTES                                                                                                    \
+    (512 << 10)               /* pieces of bodies have more; buffers of blobs, which come and go all the time, less    \
+                               */
+#define SPARE_BYTES (8 << 20) /* kept at the end of a heap for what comes next */
 
 struct ending {
     struct gateway *gw;
@@ -141,14 +142,22 @@ static void make_series(struct gateway *gw)
         gw->accepted[i] = metrics_series(gw->metrics, METRIC_ACCEPTED, labels);
         gw->held[i] = metrics_series(gw->metrics, METRIC_HELD, labels);
     }
+    if (*gw->settings.redis_read_url) {
+        gw->replica_reads[false] = metrics_series(gw->metrics, METRIC_REPLICA_READS, "answer=\"asked-again\"");
+        gw->replica_reads[true] = metrics_series(gw->metrics, METRIC_REPLICA_READS, "answer=\"given\"");
+    }
 }
 
 static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
 {
     static const char        *names[KIND_COUNT];
     const struct settings    *s = &gw->settings;
-    const struct store_config store = {s->redis_url,    s->retention_s * 1000, 0,
-                                       s->attempts_max, s->losses_max,         s->kept_max};
+    const struct store_config store = {.url = s->redis_url,
+                                       .retention_ms = s->retention_s * 1000,
+                                       .attempts_max = s->attempts_max,
+                                       .losses_max = s->losses_max,
+                                       .kept_max = s->kept_max};
+    const struct store_config replica = {.url = s->redis_read_url, .is_replica = true};
     struct broker_config      broker = {.url = s->amqp_url,
                                         .name = "millrace-api",
                                         .kinds = names,
@@ -160,6 +169,8 @@ static enum err start_store_and_broker(struct gateway *gw, struct fault *why)
     for (int i = 0; i < KIND_COUNT; i++)
         names[i] = kinds[i]->name;
     e = store_open(gw->loop, &store, &store_events, gw, &gw->store, why);
+    if (!e && *s->redis_read_url)
+        e = store_open(gw->loop, &replica, NULL, NULL, &gw->replica, why);
     if (!e)
         e = broker_start(gw->loop, &broker, &broker_events, gw, &gw->broker, why);
     return e;
@@ -264,7 +275,8 @@ static void gateway_stop(struct gateway *gw)
     depths_free(gw->depths);
     sweep_stop(gw->sweep);
     spills_stop(gw);
-    store_close(gw->store); /* what it did not answer is answered as down */
+    store_close(gw->replica); /* what it did not answer is asked of the store */
+    store_close(gw->store);   /* what it did not answer is answered as down */
     audits_stop(gw->audits);
     blob_store_stop(gw->blobs); /* likewise; every request has its answer now */
     http_stop(gw->http);

@@ -76,6 +76,18 @@ static const char *unfit(const char *info)
     return NULL;
 }
 
+/* A replica that follows nobody tells what was true when it last did. */
+static const char *unfit_replica(const char *info)
+{
+    char role[16], following[8];
+
+    info_field(info, "role", role, sizeof role);
+    info_field(info, "master_link_status", following, sizeof following);
+    if (!strcmp(role, "slave") && strcmp(following, "up") != 0)
+        return "this replica has lost its primary";
+    return NULL;
+}
+
 static void on_booted(redisAsyncContext *ac, void *reply, void *data)
 {
     struct store *s = data;
@@ -87,7 +99,7 @@ static void on_booted(redisAsyncContext *ac, void *reply, void *data)
         return;
     epoch = r->type == REDIS_REPLY_STRING ? strtoll(r->str, NULL, 10) : 0;
     if (epoch <= 0 || r->len >= (int)sizeof s->epoch_text) {
-        store_lose(s, "boot gave no epoch");
+        store_lose(s, "it has no epoch");
         return;
     }
     if (epoch == s->epoch) {
@@ -117,12 +129,37 @@ static void on_info(redisAsyncContext *ac, void *reply, void *data)
     if (!accepted(s, r))
         return;
     reason = r->type == REDIS_REPLY_STRING ? unfit(r->str) : "INFO gave no text";
+    if (!reason && s->config.is_replica)
+        reason = unfit_replica(r->str);
     if (reason) {
         store_lose(s, reason);
         return;
     }
     info_field(r->str, "run_id", s->run_id, sizeof s->run_id);
-    redisAsyncCommand(ac, on_booted, s, "EVALSHA %s 0 %s", scripts[SCRIPT_boot].sha, s->run_id);
+    if (s->config.is_replica)
+        redisAsyncCommand(ac, on_booted, s, "GET epoch");
+    else
+        redisAsyncCommand(ac, on_booted, s, "EVALSHA %s 0 %s", scripts[SCRIPT_boot].sha, s->run_id);
+}
+
+static void on_checked(redisAsyncContext *ac, void *reply, void *data)
+{
+    struct store     *s = data;
+    const redisReply *r = reply;
+    const char       *reason;
+
+    (void)ac;
+    if (!accepted(s, r))
+        return;
+    reason = r->type == REDIS_REPLY_STRING ? unfit_replica(r->str) : "INFO gave no text";
+    if (reason)
+        store_lose(s, reason);
+}
+
+void boot_check(struct store *s)
+{
+    store_expect(s);
+    redisAsyncCommand(link_context(s->link), on_checked, s, "INFO replication");
 }
 
 void boot_start(struct store *s)
@@ -142,6 +179,9 @@ void boot_again(struct store *s)
         return;
     s->phase = PHASE_BOOT;
     store_expect(s);
-    redisAsyncCommand(link_context(s->link), on_booted, s, "EVAL %b 0 %s", scripts[SCRIPT_boot].text,
-                      scripts[SCRIPT_boot].len, s->run_id);
+    if (s->config.is_replica)
+        redisAsyncCommand(link_context(s->link), on_booted, s, "GET epoch");
+    else
+        redisAsyncCommand(link_context(s->link), on_booted, s, "EVAL %b 0 %s", scripts[SCRIPT_boot].text,
+                          scripts[SCRIPT_boot].len, s->run_id);
 }

@@ -122,6 +122,14 @@ void store_result(struct store *s, const char *id, bool watch, store_fn *fn, voi
     get(s, id, watch, true, fn, ctx);
 }
 
+void store_read(struct store *s, const char *id, bool with_result, store_fn *fn, void *ctx)
+{
+    struct call *c = call_about(s, SCRIPT_read, id, fn, ctx);
+
+    call_int(c, with_result);
+    call_run(c);
+}
+
 void store_cancel(struct store *s, const char *id, store_fn *fn, void *ctx)
 {
     struct call *c = call_about(s, SCRIPT_cancel, id, fn, ctx);

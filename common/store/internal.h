@@ -172,6 +172,9 @@ void boot_start(struct store *s);
 /* A script met another epoch: boot again on this connection. */
 void boot_again(struct store *s);
 
+/* Of a replica that is up: asks whether it still follows its primary, and gives the connection up if not. */
+void boot_check(struct store *s);
+
 /* The last replayed call has its answer. */
 void boot_replayed(struct store *s);
 

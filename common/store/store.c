@@ -88,7 +88,7 @@ void store_expect(struct store *s)
         uv_timer_start(&s->silence, on_silence, SILENCE_MS, 0);
 }
 
-/* ---- the ring's clock ----------------------------------------------------- */
+/* ---- the clock of the ring, and of a replica ----------------------------------------------------- */
 
 static void on_pong(redisAsyncContext *ac, void *reply, void *data)
 {
@@ -105,6 +105,10 @@ static void on_trim(uv_timer_t *timer)
 
     if (s->phase != PHASE_UP)
         return;
+    if (s->config.is_replica) {
+        boot_check(s);
+        return;
+    }
     ring_trim(&s->ring, s->heard_ms);
     if (!s->ring.first) {
         uv_timer_stop(timer);
@@ -136,7 +140,8 @@ static void on_lost(struct store *s, const char *why)
     uv_timer_stop(&s->silence);
     uv_timer_start(&s->again, on_again, store_backoff_ms(s->failures++), 0);
     if (strcmp(s->trouble, why) != 0) { /* a reason that stays is said once */
-        log_event(LOG_WARN, "store-down", "host=%s port=%d reason=\"%s\"", s->url.host, s->url.port, why);
+        log_event(LOG_WARN, s->config.is_replica ? "replica-down" : "store-down", "host=%s port=%d reason=\"%s\"",
+                  s->url.host, s->url.port, why);
         snprintf(s->trouble, sizeof s->trouble, "%s", why);
     }
     if (s->subscription)
@@ -168,8 +173,8 @@ void store_set_up(struct store *s)
     s->was_up = true;
     s->failures = 0;
     if (!was_up) {
-        log_event(LOG_INFO, "store-up", "host=%s ip=%s port=%d epoch=%s", s->url.host, s->ip, s->url.port,
-                  s->epoch_text);
+        log_event(LOG_INFO, s->config.is_replica ? "replica-up" : "store-up", "host=%s ip=%s port=%d epoch=%s",
+                  s->url.host, s->ip, s->url.port, s->epoch_text);
         s->trouble[0] = 0;
     }
     if (waiting.first) {
@@ -179,6 +184,8 @@ void store_set_up(struct store *s)
     }
     if (!was_up && s->subscription)
         subscription_start(s->subscription, s->ip);
+    if (s->config.is_replica)
+        store_trim_later(s);
     if (s->events.state)
         s->events.state(s->ctx, true);
 }

@@ -110,6 +110,10 @@ struct store_config {
     int64_t     attempts_max; /* of records that are made here */
     int64_t     losses_max;
     int64_t     kept_max; /* bytes of all inputs that are kept for failed jobs */
+
+    /* The url is that of a replica, for store_read alone. It is up while it follows its primary; it makes no epoch,
+     * it tells the one that it has from there. */
+    bool is_replica;
 };
 
 /* Connects in the background; ERR_CONFIG when the URL cannot be read. */
@@ -149,6 +153,10 @@ void store_get(struct store *s, const char *id, bool watch, store_fn *fn, void *
 
 /* The record and, when completed, the result's bytes; watch as above. OK, GONE, DOWN. */
 void store_result(struct store *s, const char *id, bool watch, store_fn *fn, void *ctx);
+
+/* Both without watch, of a replica or of the server itself: what was so some time ago, seconds perhaps. An end that it
+ * tells is true; that there is no such job, or that it has not ended, is for the primary to say. OK, GONE, DOWN. */
+void store_read(struct store *s, const char *id, bool with_result, store_fn *fn, void *ctx);
 
 /* OK with the record as it is now, REFUSED with the record (ended, or member of a group that has not: its parent is
  * what one cancels), GONE, DOWN. */

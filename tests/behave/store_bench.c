@@ -176,7 +176,7 @@ void bench_open(struct bench *b)
 {
     static const struct store_events events = {
         .state = on_state, .ended = on_ended, .set = on_set, .missed = on_missed, .outbox = on_outbox};
-    struct store_config config = {b->url, 3600000, 15000, 3, 1, 1 << 20};
+    struct store_config config = {b->url, 3600000, 15000, 3, 1, 1 << 20, false};
 
     if (!*b->url)
         snprintf(b->url, sizeof b->url, "redis://127.0.0.1:%d/0", b->port);

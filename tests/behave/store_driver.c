@@ -628,7 +628,7 @@ static void store__a_url_that_cannot_be_read_is_refused(void **state)
     struct fault             why;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct store_config config = {bad[i], 1, 1, 1, 1, 1};
+        struct store_config config = {bad[i], 1, 1, 1, 1, 1, false};
 
         assert_int_equal(store_open(&b->loop, &config, NULL, NULL, &b->store, &why), ERR_CONFIG);
         assert_true(strlen(why.detail) > 10);

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness import LONG, eventually
+from proxy import Proxy
+from replica import Replica
 
 HURRY = {"MILLRACE_CONFIRM_DEADLINE_MS": 500, "MILLRACE_HEARTBEAT_SECONDS": 2}
 
@@ -130,8 +132,6 @@ def test_a_broker_that_is_killed_under_a_running_job_costs_nothing(servers, flee
 
 
 def test_a_channel_cut_under_a_running_job_costs_nothing(servers, make_fleet):
-    from proxy import Proxy
-
     proxy = Proxy(servers.amqp_port)
     try:
         fleet = make_fleet(servers)
@@ -211,8 +211,6 @@ def test_a_frozen_redis_is_answered_for_within_seconds(servers, fleet):
 
 
 def test_who_waits_gets_his_answer_though_the_end_was_told_to_nobody(servers, make_fleet):
-    from proxy import Proxy
-
     proxy = Proxy(servers.redis_port)
     try:
         fleet = make_fleet(servers)
@@ -353,3 +351,33 @@ def test_a_server_killed_and_restarted_under_load_loses_nothing(servers, make_fl
     for load in loads:
         accepted.update(load.end())
     all_complete(fleet, accepted, deadline=90)
+
+
+def test_a_failover_of_redis_under_load_loses_nothing(servers, make_fleet, tmp_path):
+    """The replica takes over without the last writes of the primary: messages and clients know what they were."""
+    proxy, replica = Proxy(servers.redis_port), Replica(servers, tmp_path)
+    try:
+        fleet = make_fleet(servers, MILLRACE_REDIS_URL=proxy.url(servers.redis_url), **HURRY)
+        fleet.start_gateway()
+        fleet.start_worker()
+        fleet.start_worker()
+        loads = [Load(fleet, f"failover-{i}") for i in range(4)]
+        for load in loads:
+            load.start()
+        eventually(lambda: sum(len(load.accepted) for load in loads) > 100, deadline=60)
+        replica.link.frozen = True  # a replica that lags
+        before = sum(len(load.accepted) for load in loads)
+        eventually(lambda: sum(len(load.accepted) for load in loads) > before + 20, deadline=60)
+        servers.redis.kill9()
+        replica.promote()
+        proxy.target = replica.port
+        proxy.cut()
+        eventually(lambda: sum(len(load.accepted) for load in loads) > before + 200, deadline=60)
+        accepted = {}
+        for load in loads:
+            accepted.update(load.end())
+        all_complete(fleet, accepted, deadline=90)
+        fleet.stop()
+    finally:
+        replica.close()
+        proxy.close()
