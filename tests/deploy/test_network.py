@@ -92,3 +92,10 @@ def test_members_of_a_cluster_of_brokers_find_each_other(cluster):
     for port in (4369, 25672, 35672):
         assert allows(cluster, BROKER, BROKER, port)
     assert allows(cluster, BROKER, CLUSTER_API, 443)  # where they look for each other
+
+
+@each_rendering("ec2")
+def test_where_services_are_followed_before_policies_the_servers_own_port_is_open(cluster):
+    server = End(address="10.64.0.10")
+    assert allows(cluster, BROKER, server, 6443) and allows(cluster, WORKER, server, 6443)
+    assert not allows(cluster, STORE, server, 6443) and not allows(cluster, WORKER, server, 2049)
