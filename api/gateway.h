@@ -50,7 +50,6 @@ struct gateway {
     struct series     *held[KIND_COUNT];
     struct series     *replica_reads[2]; /* asked again, given; NULL without a replica */
     struct series     *confirm_seconds;
-    struct series     *replica_reads[2]; /* asked again, given; NULL without a replica */
 };
 
 extern const struct route gateway_routes[];

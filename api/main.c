@@ -146,10 +146,6 @@ static void make_series(struct gateway *gw)
         gw->replica_reads[true] = metrics_series(gw->metrics, METRIC_REPLICA_READS, "answer=\"given\"");
     }
     gw->confirm_seconds = metrics_series(gw->metrics, METRIC_CONFIRM_SECONDS, "");
-    if (*gw->settings.redis_read_url) {
-        gw->replica_reads[false] = metrics_series(gw->metrics, METRIC_REPLICA_READS, "answer=\"asked-again\"");
-        gw->replica_reads[true] = metrics_series(gw->metrics, METRIC_REPLICA_READS, "answer=\"given\"");
-    }
 }
 
 static enum err start_store_and_broker(struct gateway *gw, struct fault *why)

@@ -9,6 +9,9 @@ resource "aws_launch_template" "worker" {
   vpc_security_group_ids = [aws_security_group.role["worker"].id]
   update_default_version = true
 
+  # One that switched itself off, when its Spot capacity was called back, is not to be kept.
+  instance_initiated_shutdown_behavior = "terminate"
+
   user_data = base64encode(join("\n", ["#cloud-config", yamlencode({
     write_files = concat(local.start["worker"], [{
       path        = "/etc/millrace/node.env"

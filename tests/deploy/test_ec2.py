@@ -159,10 +159,13 @@ def calls(fleet):
     return (fleet.state / "calls").read_text().splitlines()
 
 
+needs_keygen = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+needs_both = pytest.mark.skipif(not all(map(shutil.which, ("kubectl", "ssh-keygen"))),
+                                reason="kubectl or ssh-keygen is not installed")
 UP = ("xx-test-1", "mill", "--allow", "192.0.2.0/24", "--yes")
 
 
-@pytest.mark.skipif(not shutil.which("kubectl") or not shutil.which("ssh-keygen"), reason="kubectl or ssh-keygen is not installed")
+@needs_both
 def test_one_command_makes_instances_hands_over_applies_and_multiplies(fleet):
     ended = fleet("up", *UP)
     assert not ended.returncode, ended.stderr
@@ -185,7 +188,7 @@ def test_one_command_makes_instances_hands_over_applies_and_multiplies(fleet):
     assert said[-1].startswith("ssh") and said[-1].endswith("-O exit"), "the tunnel is left open"
 
 
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+@needs_keygen
 def test_every_secret_is_in_the_users_own_folder_and_in_no_call(fleet):
     ended = fleet("up", *UP)
     assert not ended.returncode, ended.stderr
@@ -205,7 +208,7 @@ def test_every_secret_is_in_the_users_own_folder_and_in_no_call(fleet):
         f"{gateway}_etc_millrace_token": "K10SECRET::agent\n" for gateway in ("i-g1", "i-g2")}
 
 
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+@needs_keygen
 def test_a_second_run_asks_nobody_and_hands_out_nothing(fleet):
     assert not fleet("up", *UP).returncode
     key = (fleet.folder / "key").read_text()
@@ -223,7 +226,7 @@ def test_a_second_run_asks_nobody_and_hands_out_nothing(fleet):
     assert (fleet.folder / "key").read_text() == key
 
 
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+@needs_keygen
 def test_without_approval_or_networks_nothing_is_made(fleet):
     refused = fleet("up", "xx-test-1", "mill", "--yes")
     assert refused.returncode == 1 and "--allow" in refused.stderr
@@ -240,7 +243,7 @@ def test_what_is_no_argument_is_refused(fleet):
     assert not (fleet.state / "calls").exists() and not fleet.folder.exists()
 
 
-@pytest.mark.skipif(not shutil.which("kubectl") or not shutil.which("ssh-keygen"), reason="kubectl or ssh-keygen is not installed")
+@needs_both
 def test_a_dry_run_shows_the_manifests_and_touches_nothing(fleet):
     ended = fleet("up", "xx-test-1", "mill", "--dry-run", "--spot")
     assert not ended.returncode, ended.stderr
@@ -250,13 +253,14 @@ def test_a_dry_run_shows_the_manifests_and_touches_nothing(fleet):
     assert (fleet.folder / "said.tfvars").read_text() == "spot = true\n"
     worker, = [one for one in shown if one["kind"] == "Deployment" and one["metadata"]["name"] == "millrace-worker-spin"]
     node = (FOLDER / "node" / "millrace-node").read_text()
-    granted = [int(re.search(rf"^shutdownGracePeriod{name}: (\d+)s$", node, re.MULTILINE)[1]) for name in ("", "CriticalPods")]
+    granted = [int(re.search(rf"^shutdownGracePeriod{name}: (\d+)s$", node, re.MULTILINE)[1])
+               for name in ("", "CriticalPods")]
     assert worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] <= granted[0] - granted[1] < 120
     said = calls(fleet)
     assert not any(call.startswith(("ssh", "docker")) or " apply" in call for call in said)
 
 
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+@needs_keygen
 def test_down_destroys_and_forgets_the_keys_but_not_who_may_come(fleet):
     assert fleet("down", "xx-test-1", "mill").returncode == 1  # there is none
     assert not fleet("up", *UP).returncode

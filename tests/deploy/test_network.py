@@ -119,3 +119,10 @@ def test_the_store_is_asked_for_its_numbers_by_one_pod(cluster):
     for source, target, port in ((EXPORTER, BROKER, 5672), (EXPORTER, ANYBODY, 443), (OTHER, EXPORTER, 9121),
                                  (WORKER, EXPORTER, 9121), (STORE, EXPORTER, 9121)):
         assert not allows(cluster, source, target, port)
+
+
+@each_rendering("ec2")
+def test_where_services_are_followed_before_policies_the_servers_own_port_is_open(cluster):
+    server = End(address="10.64.0.10")
+    assert allows(cluster, BROKER, server, 6443) and allows(cluster, WORKER, server, 6443)
+    assert not allows(cluster, STORE, server, 6443) and not allows(cluster, WORKER, server, 2049)
