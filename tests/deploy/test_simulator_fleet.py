@@ -101,8 +101,8 @@ def test_the_workers_of_a_burst_are_those_of_the_simulation(elastic, tmp_path):
     jobs = [(created - began, seconds) for created, seconds in ended_jobs(elastic.url)]
     assert len(jobs) == 200
     papers = [measures(on_paper(jobs, real[-1][0], seed)) for seed in range(20)]
-    # The clocks of fleet and simulation begin at coincidences, which with short jobs decide over a third of the work: what
-    # was seen has to lie among the answers. Half the window, a worker less or a start of 2 s lie outside.
+    # The clocks of fleet and simulation begin at coincidences, which with short jobs decide over a third of the work:
+    # what was seen has to lie among the answers. Half the window, a worker less or a start of 2 s lie outside.
     told = f"real first, then the simulations: {[[round(one, 1) for one in run] for run in (measures(real), *papers)]}"
     for seen, answers, margin in zip(measures(real), zip(*papers), (0, 4, 1, 1)):
         assert min(answers) - margin <= seen <= max(answers) + margin, told
