@@ -44,10 +44,12 @@ def minutes_of(expression):
         minute, hour, day_of_month, month, day = expression.split()
         minutes, hours, days = _field(minute, 0, 59), _field(hour, 0, 23), _field(day, 0, 6, DAYS)
     except ValueError:
-        raise SettingsError(f"'{expression}' is no cron expression: minute hour day-of-month month day-of-week") from None
+        raise SettingsError(f"'{expression}' is no cron expression: minute hour day-of-month month "
+                            "day-of-week") from None
     if day_of_month not in ("*", "?") or month not in ("*", "?"):
         raise SettingsError(f"'{expression}': the simulator knows the days of a week, and no dates")
-    return tuple(sorted(((day - 1) % 7 * 24 + hour) * 60 + minute for day in days for hour in hours for minute in minutes))
+    return tuple(sorted(((day - 1) % 7 * 24 + hour) * 60 + minute
+                        for day in days for hour in hours for minute in minutes))
 
 
 def hours_of(metadata):

@@ -90,7 +90,8 @@ class Autoscaler:
         self._deployment, self._metric = deployment, metric
         first = clock.dice(f"hpa {deployment.name}").random() * sync
         # Before the run began there was a fleet at rest: looks that recommended its minimum, or none at all.
-        self._stabiliser = Stabiliser(scale.up.window, scale.down.window, [(first - sync, scale.min)] if scale.min else ())
+        past = [(first - sync, scale.min)] if scale.min else ()
+        self._stabiliser = Stabiliser(scale.up.window, scale.down.window, past)
         self._pace = Pace(scale.up, scale.down)
         clock.every(sync, first, self._sync)
 

@@ -101,7 +101,8 @@ def scale_of(document):
     triggers = {kind: [trigger["metadata"] for trigger in spec["triggers"] if trigger["type"] == kind]
                 for kind in ("rabbitmq", "cron")}
     if len(triggers["rabbitmq"]) != 1 or sum(map(len, triggers.values())) != len(spec["triggers"]):
-        raise SettingsError(f"ScaledObject {name}: the simulator knows one trigger of type rabbitmq, and cron beside it")
+        raise SettingsError(f"ScaledObject {name}: the simulator knows one trigger of type rabbitmq, and cron beside "
+                            "it")
     metadata, = triggers["rabbitmq"]
     if metadata.get("mode", "QueueLength") != "QueueLength":
         raise SettingsError(f"ScaledObject {name}: the simulator knows no mode but QueueLength")

@@ -45,8 +45,8 @@ def hours(start, end, pods=3):
     return hours_of({"timezone": "Etc/UTC", "start": start, "end": end, "desiredReplicas": str(pods)})
 
 
-@pytest.mark.parametrize("day, hour, on", [(0, 7.99, False), (0, 8, True), (0, 17.99, True), (0, 18, False), (4, 12, True),
-                                           (5, 12, False), (6, 23.99, False), (7, 12, True)])
+@pytest.mark.parametrize("day, hour, on", [(0, 7.99, False), (0, 8, True), (0, 17.99, True), (0, 18, False),
+                                           (4, 12, True), (5, 12, False), (6, 23.99, False), (7, 12, True)])
 def test_hours_are_on_from_their_start_to_their_end_on_their_days(day, hour, on):
     assert is_on(hours("0 8 * * 1-5", "0 18 * * MON-FRI"), (day * 24 + hour) * 3600) == on
 

@@ -4,7 +4,6 @@ follows the same formula with clocks of its own, and the same jobs on paper."""
 import dataclasses
 import itertools
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -102,11 +101,8 @@ def test_the_workers_of_a_burst_are_those_of_the_simulation(elastic, tmp_path):
     jobs = [(created - began, seconds) for created, seconds in ended_jobs(elastic.url)]
     assert len(jobs) == 200
     papers = [measures(on_paper(jobs, real[-1][0], seed)) for seed in range(20)]
-    most, worked, first, last = zip(measures(real), *papers)
+    # The clocks of fleet and simulation begin at coincidences, which with short jobs decide over a third of the work:
+    # what was seen has to lie among the answers. Half the window, a worker less or a start of 2 s lie outside.
     told = f"real first, then the simulations: {[[round(one, 1) for one in run] for run in (measures(real), *papers)]}"
-    # Seen: within 0.5 s and 3 %, on a machine with much else to do. What these bounds tell apart: a window half as long
-    # (2.5 s and 16 % less), a pod less, a start of 2 s.
-    assert most[0] == statistics.median(most[1:]), told
-    assert abs(first[0] - statistics.median(first[1:])) < 1.5, told
-    assert abs(last[0] - statistics.median(last[1:])) < 2, told
-    assert worked[0] == pytest.approx(statistics.median(worked[1:]), rel=0.12), told
+    for seen, answers, margin in zip(measures(real), zip(*papers), (0, 4, 1, 1)):
+        assert min(answers) - margin <= seen <= max(answers) + margin, told
