@@ -28,9 +28,9 @@ ROWS = (
     ("CPU of all processes for it, s", "product", "{cpu_seconds:.1f}"),
     ("peak of a gateway / worker process in it, MB", "product", "{gateway_peak_mb:,.0f} / {worker_peak_mb:,.0f}"),
     ("the same with RabbitMQ's default limits", "product_default", "{outcome}"),
-    ("kill -9 of the broker under load: accepted, of them lost", "broker_killed", "{accepted:.0f}, {lost:.0f}"),
+    ("kill -9 of the broker under load: accepted, of them lost", "broker_killed", "{accepted:.0f} of {jobs:.0f}, {lost:.0f}"),
     ("refused; the longest wait for an answer, s", "broker_killed", "{refused:.0f}; {longest_answer_s:.1f}"),
-    ("10 s without Redis under load: accepted, of them lost", "redis_away", "{accepted:.0f}, {lost:.0f}"),
+    ("10 s without Redis under load: accepted, of them lost", "redis_away", "{accepted:.0f} of {jobs:.0f}, {lost:.0f}"),
     ("refused; the longest wait for an answer, s", "redis_away", "{refused:.0f}; {longest_answer_s:.1f}"),
 )
 
