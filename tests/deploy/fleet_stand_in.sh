@@ -9,8 +9,8 @@ line="$*"
 terraform() {
     case $line in
     *' plan '*) [ -e "$STAND_IN_STATE/unchanged" ] && exit 0 || exit 2 ;;
-    *' show '*) echo '  + blob_server = "10.64.0.10"' ;;
-    *'-raw blob_server') [ -e "$STAND_IN_STATE/made" ] && printf 10.64.0.10 || exit 1 ;;
+    *' show '*) [ -e "$STAND_IN_STATE/unchanged" ] || echo '  + blob_server = "10.64.0.10"' ;;
+    *'-raw blob_server') [ -e "$STAND_IN_STATE/made" ] && printf 10.64.0.10 || echo 'Warning: No outputs found' ;;
     *'-raw servers') printf 'i-s1@203.0.113.1 i-s2@203.0.113.2 i-s3@203.0.113.3' ;;
     *'-raw gateways') printf 'i-g1@198.51.100.1 i-g2@198.51.100.2' ;;
     *'-raw urls') printf 'http://198.51.100.1:30080,http://198.51.100.2:30080' ;;

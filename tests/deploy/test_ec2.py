@@ -258,6 +258,9 @@ def test_a_dry_run_shows_the_manifests_and_touches_nothing(fleet):
     assert worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] <= granted[0] - granted[1] < 120
     said = calls(fleet)
     assert not any(call.startswith(("ssh", "docker")) or " apply" in call for call in said)
+    for name in ("made", "unchanged"):
+        (fleet.state / name).touch()
+    assert "server: 10.64.0.10" in fleet("up", "xx-test-1", "mill", "--dry-run").stdout
 
 
 @needs_keygen

@@ -21,6 +21,7 @@ import yaml
 
 import terraform
 from harness import LONG, free_port
+from manifests import ROOT
 
 USER_DATA_MAX = 16384  # bytes, before base64
 
@@ -93,6 +94,26 @@ ARGUMENTS = ("-input=false", "-no-color", "-auto-approve", "-parallelism=32", "-
              '-var=ami_owners=["123456789012"]', "-var=ssh_public_key=ssh-ed25519 "
              "AAAAC3NzaC1lZDI1NTE5AAAAIKUDxOcZg2nbL6vaVI0/xL1Kk6zpWUZLbdUVmfJXbXrp mill",
              '-var=client_ranges=["192.0.2.0/24"]', '-var=admin_ranges=["203.0.113.7/32"]')
+
+
+def test_a_dry_run_shows_the_real_plan_and_makes_nothing(cloud, tmp_path):
+    for name in ("kubectl", "ssh-keygen"):
+        if not shutil.which(name):
+            pytest.skip(f"{name} is not installed")
+    terraform.program()
+    cloud.register_image("debian-12-amd64-20260101-1")
+    home = tmp_path / "home"
+    own = home / ".config/millrace/ec2-eu-central-1-mill"
+    own.mkdir(parents=True)
+    (own / "terraform.tfvars").write_text('ami_owners = ["123456789012"]\n')
+    ended = subprocess.run(
+        [ROOT / "deploy/ec2/up", "eu-central-1", "mill", "--dry-run", "--allow", "192.0.2.0/24"], capture_output=True,
+        text=True, check=False, timeout=200,
+        env=terraform.environment(HOME=str(home), TF_CLI_ARGS_init=" ".join(terraform.options_of_init()), **cloud.env))
+    assert not ended.returncode, ended.stderr
+    assert re.search(r"Plan:\S* \d\d to add, 0 to change, 0 to destroy", ended.stdout)
+    assert "    server: 10.64.0.10\n" in ended.stdout, "what is planned is what is rendered"
+    assert not list(own.glob("terraform.tfstate*"))
 
 
 BRIEFLY = [f"-target={one}" for one in (
