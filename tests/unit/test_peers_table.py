@@ -27,7 +27,7 @@ def test_table__has_the_median_of_each_side():
     latency = next(row for row in rows if row[0].startswith("submit to result"))
     assert latency[1:3] == ["2.00 / 3.00", "4.00 / 5.00"]
     default = next(row for row in rows if "default limits" in row[0])
-    assert default[1:3] == ["as above", "lost"]
+    assert default[1:3] == ["-", "lost"]
 
 
 def test_table__is_the_one_of_the_page():
