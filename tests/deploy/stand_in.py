@@ -86,9 +86,9 @@ def curl(arguments):
     url = arguments[-1] if arguments[-1].startswith("http") else next(one for one in arguments if one.startswith("http"))
     if "192.0.2.9" in url and (STATE / "unreachable").exists():
         return 7
-    if "-o" in arguments:
-        return pathlib.Path(arguments[arguments.index("-o") + 1]).write_text("ready") and None
-    return print('{"id":"019"}' if "matrix_multiplication" in url else said("product", '{"C":[[19,22],[43,50]]}'))
+    answer = '{"id":"019"}' if "matrix_multiplication" in url else said("product", '{"C":[[19,22],[43,50]]}')
+    pathlib.Path(arguments[arguments.index("-o") + 1]).write_text("ready" if "readyz" in url else answer)
+    return 0
 
 
 if __name__ == "__main__":

@@ -107,10 +107,8 @@ def kubectl(arguments):
 
 
 def curl(arguments):
-    if "-H" in arguments:
-        header = pathlib.Path(arguments[arguments.index("-H") + 1][1:])
-        if header.read_text() != "Authorization: Bearer the key" or header.stat().st_mode & 0o077:
-            return 22
+    if "readyz" not in arguments[-1] and sys.stdin.read() != 'header = "Authorization: Bearer the key"\n':
+        return 22
     return stand_in.curl(arguments)
 
 
