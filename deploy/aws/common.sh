@@ -61,7 +61,12 @@ open_state() {
 
 is_known_to_aws() { command -v aws >/dev/null && aws sts get-caller-identity --output text >/dev/null 2>&1; }
 
-cluster_is_there() { aws eks describe-cluster --region "$region" --name "$name" --output text >/dev/null 2>&1; }
+# Whoever cannot be asked is not taken for an account without it.
+cluster_is_there() {
+    found=$(aws eks list-clusters --region "$region" --query "clusters[?@=='$name']|[0]" --output text) ||
+        fail "AWS does not say which clusters there are"
+    [ "$found" = "$name" ]
+}
 
 point_kubectl() {
     aws eks update-kubeconfig --region "$region" --name "$name" --kubeconfig "$KUBECONFIG" >/dev/null

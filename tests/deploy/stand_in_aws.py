@@ -2,8 +2,8 @@
 """Stands in for aws, terraform, kubectl, helm, docker and curl in tests of deploy/up and deploy/down: an account and a cluster
 that remember what they were told, as far as the scripts ask. Every call is a line of STAND_IN_STATE/calls.
 
-What a test puts there changes the answers: `nobody` (no credentials), `push-fails`, `cluster-lost`, `volumes` and `disks` (what
-stays behind).
+What a test puts there changes the answers: `nobody` (no credentials), `push-fails`, `cluster-lost`, `no-answer`, `volumes`
+and `disks` (what stays behind).
 REAL_KUBECTL is what `kubectl kustomize` is passed on to, REAL_TERRAFORM, where it is set, all of terraform.
 """
 import base64
@@ -57,8 +57,10 @@ def aws(arguments):
     options = dict(zip(arguments, arguments[1:]))
     if line.startswith("sts get-caller-identity"):
         return 255 if (STATE / "nobody").exists() else None
-    if line.startswith("eks describe-cluster"):
-        return None if is_made() and not (STATE / "cluster-lost").exists() else 254
+    if line.startswith("eks list-clusters"):
+        if (STATE / "no-answer").exists():
+            return 255
+        return print("mill" if is_made() and not (STATE / "cluster-lost").exists() else "None")
     if line.startswith("eks update-kubeconfig"):
         return pathlib.Path(options["--kubeconfig"]).write_text("cluster") and None
     if line.startswith("ecr describe-images"):

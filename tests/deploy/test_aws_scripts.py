@@ -174,6 +174,7 @@ def test_down_removes_what_the_cluster_made_before_the_cluster(cloud):
     ended = cloud.run("down", "--yes")
     assert not ended.returncode, ended.stdout + ended.stderr
     calls = cloud.calls()
+    in_order(calls, "delete scaledobject", "delete triggerauthentication", "helm uninstall keda")
     in_order(calls, "delete scaledobject", "delete pod -l app.kubernetes.io/name=millrace-worker",
              "-n millrace delete service millrace-api", "delete rabbitmqcluster", "helm uninstall loki",
              "delete namespace millrace", "delete persistentvolumeclaim", "get persistentvolume -o name",
@@ -200,6 +201,12 @@ def test_down_with_logs_takes_the_bucket_too(cloud):
 def test_down_asks_for_the_name(cloud):
     refused = cloud.make().run("down")
     assert refused.returncode == 1 and not any(word in call for call in cloud.calls() for word in (" delete ", " destroy "))
+
+
+def test_an_account_that_does_not_answer_is_not_taken_for_an_empty_one(cloud):
+    (cloud.make().state / "no-answer").touch()
+    failed = cloud.run("down", "--yes")
+    assert failed.returncode == 1 and not any(" destroy " in call for call in cloud.calls())
 
 
 def test_down_without_a_cluster_takes_away_the_rest(cloud):
