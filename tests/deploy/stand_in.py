@@ -6,6 +6,7 @@ STAND_IN_STATE is its folder: `calls` has a line for each call, `secrets/NAMESPA
 cluster it is, `version` its minor version, `keda` whether KEDA is there, in part or whole, and `unreachable` that its nodes
 are not; what contains `broken` fails.
 """
+import base64
 import json
 import os
 import pathlib
@@ -35,6 +36,8 @@ def kubectl(arguments):
         return "that does not work today"
     if arguments[:2] == ["create", "secret"]:
         return create_secret(STATE / "secrets" / namespace / arguments[3], options(arguments)["from-file"])
+    if arguments[:2] == ["get", "secret"] and "jsonpath={.data.client}" in line:
+        return print(base64.b64encode((STATE / "secrets" / namespace / arguments[2] / "client").read_bytes()).decode(), end="")
     if arguments[:2] == ["get", "secret"]:
         return print(f"secret/{arguments[2]}" if (STATE / "secrets" / namespace / arguments[2]).exists() else "")
     if line.startswith("create --save-config -f"):
