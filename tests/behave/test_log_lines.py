@@ -102,7 +102,7 @@ def test_a_lost_worker_is_one_line_of_the_worker_that_takes_over(make_fleet, ser
     fleet.start_gateway()
     lost = fleet.start_worker(MILLRACE_KINDS="spin")
     job = fleet.submit("spin", seconds=1)
-    fleet.wait_state(job, "in-progress")
+    eventually(lambda: fleet.events("job-started"), what="the line behind the claim")
     lost.kill9()
     fleet.start_worker(MILLRACE_KINDS="spin")
     assert end(fleet, job)["attempt"] == 2
@@ -116,7 +116,7 @@ def test_a_job_that_is_lost_too_often_fails_by_the_claim(make_fleet, servers):
     fleet.start_gateway()
     lost = fleet.start_worker(MILLRACE_KINDS="spin")
     job = fleet.submit("spin", seconds=30)
-    fleet.wait_state(job, "in-progress")
+    eventually(lambda: fleet.events("job-started"), what="the line behind the claim")
     lost.kill9()
     fleet.start_worker(MILLRACE_KINDS="spin")
     end(fleet, job)

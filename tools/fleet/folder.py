@@ -16,6 +16,7 @@ import os
 import random
 import re
 import secrets
+import socket
 
 from fleet import process
 
@@ -103,9 +104,25 @@ class Folder:
         return next((name for name in names if re.fullmatch(r"millrace-[0-9a-f]{8}@localhost", name)), None)
 
 
+_reservations = []  # sockets, for as long as this process lives
+
+
 def free_port(taken=()):
+    """Nobody else who asks here is given it while this process lives: it may take seconds until somebody listens there."""
     for _ in range(1000):
         port = random.choice(PORTS)
-        if port not in taken and process.port_is_free(port):
+        if port not in taken and process.port_is_free(port) and _reserve(port):
             return port
     raise Refused(f"no free port between {PORTS.start} and {PORTS.stop}")
+
+
+def _reserve(port):
+    """By an abstract name, which the kernel forgets with the process, and keeps for each network apart as it does ports."""
+    reservation = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        reservation.bind(f"\0millrace-port-{port}")
+    except OSError:
+        reservation.close()
+        return False
+    _reservations.append(reservation)
+    return True
