@@ -13,6 +13,7 @@
 #define TEXT_BYTES_MAX 131072 /* no program can be given a longer word */
 #define BALANCED_BYTES_PER_CORE 4e9
 
+static const char *const wrapping_members[] = {"jobs", NULL};
 static const char *const members[] = {"name",  "image",       "command",      "args",        "cpu", "memory",
                                       "count", "parallelism", "nodeSelector", "tolerations", NULL};
 static const char *const toleration_members[] = {"key", "operator", "value", "effect", "tolerationSeconds", NULL};
@@ -297,6 +298,8 @@ enum err batch_read(json_t *doc, struct batch *out, struct fault *why)
     if (!out->count || out->count > BATCH_JOBS_MAX)
         return fault_set(why, ERR_PARAM, "it is no list of 1 to %d jobs, nor an object with one as \"jobs\"",
                          BATCH_JOBS_MAX);
+    if (json_is_object(doc) && check_members(doc, wrapping_members, &inner))
+        return fault_set(why, ERR_PARAM, "beside its jobs: %s", inner.detail);
     out->tasks = xcalloc(out->count, sizeof *out->tasks);
     for (size_t i = 0; i < out->count; i++) {
         out->tasks[i].doc = json_array_get(list, i);

@@ -526,7 +526,7 @@ BAD = {
                     [one(7)], [one("é")]],
     "it names no image": [[one(image="")], [one(image="a b")], [one(image=7)], [one(image="a\n")], [one(image="a" * 5000)]],
     "two jobs are named same": [[one("same"), one("same")], [one("same"), one("other"), one("same")]],
-    "is nothing that it can say": [[one(memmory="1G")], [one(tolerations=[{"kay": "x"}])]],
+    "is nothing that it can say": [[one(memmory="1G")], [one(tolerations=[{"kay": "x"}])], {"jobs": [one()], "namespace": "night"}],
     "its cpu": [[one(cpu="")], [one(cpu="x")], [one(cpu="0")], [one(cpu="-1")], [one(cpu=None)], [one(cpu=[])], [one(cpu=True)],
                 [one(cpu="1e30")], [one(cpu=0)], [one(cpu=-0.5)]],
     "its memory": [[one(memory="1GB")], [one(memory="0Gi")], [one(memory={})], [one(memory="8Ei")], [one(memory="-")]],

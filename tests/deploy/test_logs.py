@@ -130,6 +130,7 @@ def test_the_files_of_the_pods_of_this_node_are_read(agent):
     path = relabel(only(agent.all("discovery.relabel")).all("rule"), POD)["__path__"]
     assert fnmatch.fnmatch(f"/var/log/pods/millrace_millrace-worker-hash-6f7-x2x_{UID}/worker/0.log", path)
     assert values("alloy")["alloy"]["mounts"]["varlog"] is True
+    assert only(agent.all("local.file_match")).values["sync_period"] == "2s"
     assert not agent.all("loki.source.kubernetes")  # it asks the API, which forgets a pod with its last lines
 
 
@@ -137,7 +138,8 @@ def test_the_agent_is_on_every_node_and_goes_last():
     controller = values("alloy")["controller"]
     assert controller["type"] == "daemonset" and controller["priorityClassName"] == "system-node-critical"
     assert controller["podAnnotations"] == {"cluster-autoscaler.kubernetes.io/enable-ds-eviction": "true"}
-    assert {"key": "millrace/worker", "operator": "Exists", "effect": "NoSchedule"} in controller["tolerations"]
+    for taint in ("millrace/worker", "millrace/gateway"):  # the latter of deploy/ec2: agent_config in node/millrace-node
+        assert {"key": taint, "operator": "Exists", "effect": "NoSchedule"} in controller["tolerations"]
     wait = values("alloy")["alloy"]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert 0 < wait < controller["terminationGracePeriodSeconds"]
 
