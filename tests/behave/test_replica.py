@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import socket
 import tempfile
 import threading
 import time
@@ -181,3 +182,21 @@ def test_a_url_that_is_none_is_named(fleet, servers):
     assert gateway.wait() == 2
     refused, = gateway.events("cannot-start")
     assert "MILLRACE_REDIS_READ_URL" in refused["reason"] and "secret" not in gateway.log()
+
+
+def test_a_client_that_hangs_up_and_an_end_in_the_middle_of_a_read(fleet, gateway, replica):
+    job = fleet.submit_hash(b"a")
+    reads_by_replica(fleet, job)
+    replica.sigstop()
+    address = ("127.0.0.1", int(gateway.url.rsplit(":", 1)[1]))
+    with socket.create_connection(address) as gone, socket.create_connection(address) as stays:
+        for client in (gone, stays):
+            client.sendall(f"GET /jobs/{job} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        gone.shutdown(socket.SHUT_RDWR)
+        stays.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            stays.recv(1)
+        gateway.sigterm()
+        stays.settimeout(10)
+        assert stays.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 503")
+        assert gateway.wait() == 0
