@@ -3,12 +3,15 @@
  *
  * A replica tells what was so a moment ago. It is believed where that cannot
  * mislead: of the same epoch as the store, about a job that it knows, and about
- * a result only when the job has ended. All else is asked of the store, so that
- * who was told an id finds it, and who was told of an end finds the result. */
+ * a result only when the job has ended. That it has failed may have been taken
+ * back by a retry. All else is asked of the store, so that who was told an id
+ * finds it, and who was told of an end finds the result. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/gateway.h"
+
+#define LATE_MS 200 /* a replica that owes an answer for so long keeps nobody else waiting */
 
 struct reading {
     struct gateway *gw;
@@ -26,12 +29,17 @@ static void ask_store(struct gateway *gw, const char *id, bool with_result, stor
         store_get(gw->store, id, false, fn, ctx);
 }
 
+static bool is_believed(const struct reading *reading, const struct store_reply *reply)
+{
+    return reply->answer == STORE_OK && reply->epoch == store_epoch(reading->gw->store) &&
+           reply->record->state != JOB_FAILED && (!reading->with_result || job_has_ended(reply));
+}
+
 static void on_read(void *ctx, const struct store_reply *reply)
 {
     struct reading *reading = ctx;
     struct gateway *gw = reading->gw;
-    bool            is_given = reply->answer == STORE_OK && reply->epoch == store_epoch(gw->store) &&
-                    (!reading->with_result || job_has_ended(reply));
+    bool            is_given = is_believed(reading, reply);
 
     series_add(gw->replica_reads[is_given], 1);
     if (is_given)
@@ -46,7 +54,7 @@ void read_job(struct request *r, const char *id, bool with_result, store_fn *fn,
     struct gateway *gw = request_gateway(r);
     struct reading *reading;
 
-    if (!gw->replica || !store_is_up(gw->replica)) {
+    if (!gw->replica || !store_is_up(gw->replica) || store_is_late(gw->replica, LATE_MS)) {
         ask_store(gw, id, with_result, fn, ctx);
         return;
     }

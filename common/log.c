@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* log.c - formats on the stack, writes once.
+/* log.c - formats on the stack, writes once, and where nobody reads goes on without.
  *
  * A line is built from the left; behind the last byte that a field may take
  * there is always room for what ends it. A field that does not fit is taken
@@ -8,7 +8,10 @@
 #include "common/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +20,8 @@
 #include "common/text.h"
 
 _Static_assert(LOG_LINE_BYTES <= PIPE_BUF, "a line is written as a whole, also into a pipe");
+
+#define STUCK_MS 1000 /* so long a reader may keep us waiting, once */
 
 static const struct {
     const char    *name, *sentence;
@@ -29,15 +34,33 @@ static const struct {
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
-/* Set once by log_open, before threads: the one piece of state at file scope,
- * because a log that must be handed to every function would drown the code. */
+/* The one piece of state at file scope, because a log that must be handed to every function would drown the code. All
+ * but lost is set by log_open, before threads. */
 static struct {
     char           who[96]; /* the fields of the program */
     enum log_level least;
-} log_state = {"\"program\":\"millrace\",\"pid\":0", LOG_INFO};
+    atomic_llong   lost; /* lines since the reader of standard error stopped reading */
+} log_state = {.who = "\"program\":\"millrace\",\"pid\":0", .least = LOG_INFO};
+
+static bool is_closed(int fd)
+{
+    struct pollfd look = {.fd = fd};
+
+    return poll(&look, 1, 0) == 1 && look.revents & POLLNVAL;
+}
+
+/* Else the next file that is opened, of a client's data perhaps, would be standard error. */
+static void keep_number(void)
+{
+    int fd = STDIN_FILENO;
+
+    while (fd >= 0 && fd <= STDERR_FILENO && is_closed(STDERR_FILENO))
+        fd = open("/dev/null", O_RDWR);
+}
 
 void log_open(const char *program, enum log_level least)
 {
+    keep_number();
     snprintf(log_state.who, sizeof log_state.who, "\"program\":\"%s\",\"pid\":%d", program, (int)getpid());
     log_state.least = least;
 }
@@ -195,7 +218,22 @@ size_t log_format(enum log_event event, const struct log_field *fields, char out
     return (size_t)(l.at - out);
 }
 
-void log_write(enum log_event event, const struct log_field *fields)
+/* ---- standard error -------------------------------------------------------------- */
+
+/* Whether a line can be written without waiting any longer: a pipe that says so takes PIPE_BUF bytes. What is closed
+ * says so, too. */
+static bool has_room(int wait_ms)
+{
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    int           n;
+
+    do
+        n = poll(&out, 1, wait_ms);
+    while (n < 0 && errno == EINTR);
+    return n != 0;
+}
+
+static void write_line(enum log_event event, const struct log_field *fields)
 {
     char   line[LOG_LINE_BYTES];
     size_t len = log_format(event, fields, line);
@@ -203,4 +241,26 @@ void log_write(enum log_event event, const struct log_field *fields)
     while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR) {
         /* anything else: nowhere left to say so */
     }
+}
+
+/* Says how many lines are missing, where there are. False: there is no room for another one. */
+static bool catch_up(void)
+{
+    long long lost = atomic_load(&log_state.lost);
+
+    if (!has_room(lost ? 0 : STUCK_MS))
+        return false;
+    lost = atomic_exchange(&log_state.lost, 0);
+    if (!lost)
+        return true;
+    write_line(EVENT_LINES_LOST, (const struct log_field[]){LOG_INT("lines", lost), {.name = NULL}});
+    return has_room(0);
+}
+
+void log_write(enum log_event event, const struct log_field *fields)
+{
+    if (catch_up())
+        write_line(event, fields);
+    else
+        atomic_fetch_add(&log_state.lost, 1);
 }

@@ -64,7 +64,9 @@ void log_open(const char *program, enum log_level least);
 /* Whether this event is written: for a caller on the hot path. */
 bool log_wants(enum log_event event);
 
-/* Thread-safe: one write(2) per line. The fields are not evaluated when the event is not written. */
+/* Thread-safe: one write(2) per line. The fields are not evaluated when the event is not written. Whoever reads
+ * standard error and stops reading holds the program up for a second, once: until there is room again lines are
+ * counted, not written, and then log-lines-lost says how many. */
 #define log_event(event, ...)                                                                                          \
     (log_wants(event) ? log_write(event, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.name = NULL}})         \
                       : (void)0)

@@ -316,9 +316,11 @@ class Fleet:
 
     # -- processes
 
-    def start_gateway(self, wait=True, **env):
+    def start_gateway(self, wait=True, within=(), **env):
+        """within: words before the program's name, for a place of its own to run in."""
         port = free_port()
         program = self._program("millrace-api", "gateway", {"MILLRACE_PORT": port, **env})
+        program.argv[:0] = within
         gateway = Gateway(program, program.env.get("MILLRACE_LISTEN", "127.0.0.1"), port)
         self.gateways.append(gateway)
         if wait:
@@ -326,7 +328,7 @@ class Fleet:
         return gateway
 
     def start_worker(self, *arguments, wait=True, within=(), **env):
-        """within: words before the program's name, for a place of its own to run in."""
+        """within: as above."""
         ready = os.path.join(self._folder, f"ready-{self._started + 1}")
         program = self._program("millrace-worker", "worker",
                                 {"MILLRACE_SLOTS": 1, "MILLRACE_READY_FILE": ready, **env}, arguments)

@@ -12,6 +12,7 @@ class Replica(Running):
     def __init__(self, servers, folder):
         self.link = Proxy(servers.redis_port)
         self.port = free_port()
+        self._primary = redis.Redis(port=servers.redis_port)
         argv = ["/usr/bin/redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
                 "--save", "", "--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", str(self.link.port)]
         super().__init__(Program("replica", argv, {"PATH": "/usr/bin"}, f"{folder}/replica.log"))
@@ -33,6 +34,7 @@ class Replica(Running):
     def hold_up(self):
         """It hears nothing from now on, and takes its connection for a good one."""
         self.link.frozen = True
+        eventually(lambda: self._primary.incr("heard") and self._primary.wait(1, 100) == 0)
 
     def close(self):
         if self.is_alive():

@@ -76,16 +76,21 @@ static const char *unfit(const char *info)
     return NULL;
 }
 
-/* A replica that follows nobody tells what was true when it last did. */
-static const char *unfit_replica(const char *info)
+static bool follows_nobody(const char *info)
 {
-    char role[16], following[8];
+    char role[16];
 
     info_field(info, "role", role, sizeof role);
+    return strcmp(role, "slave") != 0;
+}
+
+/* A replica that hears nothing tells what was true when it last did. */
+static const char *unfit_replica(const char *info)
+{
+    char following[8];
+
     info_field(info, "master_link_status", following, sizeof following);
-    if (!strcmp(role, "slave") && strcmp(following, "up") != 0)
-        return "this replica has lost its primary";
-    return NULL;
+    return follows_nobody(info) || !strcmp(following, "up") ? NULL : "this replica has lost its primary";
 }
 
 static void on_booted(redisAsyncContext *ac, void *reply, void *data)
@@ -120,6 +125,23 @@ static void on_booted(redisAsyncContext *ac, void *reply, void *data)
 
 void boot_replayed(struct store *s) { store_set_up(s); }
 
+/* Who follows nobody is the primary itself, or was promoted: then the epoch that it has was made by another process. */
+static void on_maker(redisAsyncContext *ac, void *reply, void *data)
+{
+    struct store     *s = data;
+    const redisReply *r = reply;
+
+    (void)ac;
+    if (accepted(s, r) && s->follows_nobody && (r->type != REDIS_REPLY_STRING || strcmp(r->str, s->run_id) != 0))
+        store_lose(s, "it follows nobody, and is not the primary whose epoch it has");
+}
+
+static void ask_epoch(struct store *s)
+{
+    redisAsyncCommand(link_context(s->link), on_maker, s, "GET run_id");
+    redisAsyncCommand(link_context(s->link), on_booted, s, "GET epoch");
+}
+
 static void on_info(redisAsyncContext *ac, void *reply, void *data)
 {
     struct store *s = data;
@@ -136,8 +158,9 @@ static void on_info(redisAsyncContext *ac, void *reply, void *data)
         return;
     }
     info_field(r->str, "run_id", s->run_id, sizeof s->run_id);
+    s->follows_nobody = follows_nobody(r->str);
     if (s->config.is_replica)
-        redisAsyncCommand(ac, on_booted, s, "GET epoch");
+        ask_epoch(s);
     else
         redisAsyncCommand(ac, on_booted, s, "EVALSHA %s 0 %s", scripts[SCRIPT_boot].sha, s->run_id);
 }
@@ -152,6 +175,8 @@ static void on_checked(redisAsyncContext *ac, void *reply, void *data)
     if (!accepted(s, r))
         return;
     reason = r->type == REDIS_REPLY_STRING ? unfit_replica(r->str) : "INFO gave no text";
+    if (!reason && follows_nobody(r->str) != s->follows_nobody)
+        reason = "it was promoted, or follows another now";
     if (reason)
         store_lose(s, reason);
 }
@@ -180,7 +205,7 @@ void boot_again(struct store *s)
     s->phase = PHASE_BOOT;
     store_expect(s);
     if (s->config.is_replica)
-        redisAsyncCommand(link_context(s->link), on_booted, s, "GET epoch");
+        ask_epoch(s);
     else
         redisAsyncCommand(link_context(s->link), on_booted, s, "EVAL %b 0 %s", scripts[SCRIPT_boot].text,
                           scripts[SCRIPT_boot].len, s->run_id);

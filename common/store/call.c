@@ -277,6 +277,7 @@ void call_send(struct call *c)
         len = text.len;
     }
     store_expect(s);
+    c->sent_ms = uv_now(s->loop);
     call_list_add(&s->sent, c); /* first: the send may fail */
     status = redisAsyncFormattedCommand(link_context(s->link), on_reply, c, start, len);
     assert(status == REDIS_OK); /* a dying connection has no phase that sends */

@@ -31,7 +31,8 @@ struct redis_url {
     char user[128], password[256];
     int  port, db;
 };
-enum err redis_url_parse(const char *text, struct redis_url *out, struct fault *why) MUST_CHECK;
+/* name: of the setting that it was. */
+enum err redis_url_parse(const char *text, const char *name, struct redis_url *out, struct fault *why) MUST_CHECK;
 
 /* ---- adapter.c: one connection on the loop ------------------------------ */
 
@@ -61,8 +62,9 @@ struct call {
     int           argc;    /* arguments behind the epoch */
     bool          by_text; /* EVAL instead of EVALSHA: the server did not know it */
     bool          is_replay;
-    struct buf    bytes; /* CALL_HEAD, then the arguments as RESP */
-    store_fn     *fn;    /* NULL: nobody listens */
+    uint64_t      sent_ms; /* loop clock */
+    struct buf    bytes;   /* CALL_HEAD, then the arguments as RESP */
+    store_fn     *fn;      /* NULL: nobody listens */
     void         *ctx;
     struct lease *lease;                 /* claim */
     char          subject[JOB_ID_BYTES]; /* job id, or kind, for logs and replays */
@@ -208,7 +210,8 @@ struct store {
     struct link     *link;
     uv_getaddrinfo_t resolving;
     bool             is_resolving, is_connected, was_up;
-    char             ip[256]; /* or the path */
+    bool             follows_nobody; /* the server of a replica's url */
+    char             ip[256];        /* or the path */
     int64_t          epoch;
     char             epoch_text[24];
     char             run_id[48];

@@ -277,8 +277,9 @@ enum err store_open(uv_loop_t *loop, const struct store_config *config, const st
                     struct store **out, struct fault *why)
 {
     struct redis_url url;
-    enum err         e = redis_url_parse(config->url, &url, why);
-    struct store    *s;
+    enum err         e =
+        redis_url_parse(config->url, config->is_replica ? "MILLRACE_REDIS_READ_URL" : "MILLRACE_REDIS_URL", &url, why);
+    struct store *s;
 
     if (e)
         return e;
@@ -334,5 +335,10 @@ void store_close(struct store *s)
 }
 
 bool store_is_up(const struct store *s) { return s->phase == PHASE_UP; }
+
+bool store_is_late(const struct store *s, int64_t ms)
+{
+    return s->sent.first && uv_now(s->loop) - s->sent.first->sent_ms > (uint64_t)ms;
+}
 
 int64_t store_epoch(const struct store *s) { return s->epoch; }

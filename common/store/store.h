@@ -124,8 +124,9 @@ enum err store_open(uv_loop_t *loop, const struct store_config *config, const st
 /* Closes; outstanding calls answer STORE_DOWN from inside this call. Accepts NULL. */
 void store_close(struct store *s);
 
-bool    store_is_up(const struct store *s); /* connected and booted */
-int64_t store_epoch(const struct store *s); /* 0 before the first boot */
+bool    store_is_up(const struct store *s);               /* connected and booted */
+bool    store_is_late(const struct store *s, int64_t ms); /* it owes an answer for longer than that */
+int64_t store_epoch(const struct store *s);               /* 0 before the first boot */
 
 /* ---- gateway ---------------------------------------------------------- */
 

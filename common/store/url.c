@@ -93,7 +93,7 @@ static bool parse_path(const char *p, struct redis_url *out)
     return true;
 }
 
-enum err redis_url_parse(const char *text, struct redis_url *out, struct fault *why)
+enum err redis_url_parse(const char *text, const char *name, struct redis_url *out, struct fault *why)
 {
     bool        is_unix = strncmp(text, "unix://", 7) == 0;
     const char *p = text + (is_unix ? 7 : 8), *slash, *end, *at = NULL;
@@ -101,21 +101,21 @@ enum err redis_url_parse(const char *text, struct redis_url *out, struct fault *
     memset(out, 0, sizeof *out);
     out->port = 6379;
     if (!is_unix && strncmp(text, "redis://", 8) != 0)
-        return fault_set(why, ERR_CONFIG, "MILLRACE_REDIS_URL must begin with redis:// or unix://");
+        return fault_set(why, ERR_CONFIG, "%s must begin with redis:// or unix://", name);
     slash = strchr(p, '/');
     end = slash ? slash : p + strlen(p);
     for (const char *q = p; q < end; q++)
         if (*q == '@')
             at = q;
     if (at && !parse_login(p, at, out))
-        return fault_set(why, ERR_CONFIG, "MILLRACE_REDIS_URL must have user:password or :password before the @");
+        return fault_set(why, ERR_CONFIG, "%s must have user:password or :password before the @", name);
     if (is_unix ? !parse_path(end, out) : !parse_host(at ? at + 1 : p, end, out))
         return fault_set(why, ERR_CONFIG,
-                         "MILLRACE_REDIS_URL must be redis://[user:password@]host[:port][/db] or "
-                         "unix://[user:password@]/path[?db=N]");
+                         "%s must be redis://[user:password@]host[:port][/db] or unix://[user:password@]/path[?db=N]",
+                         name);
     if (!is_unix && slash && slash[1])
         out->db = number(slash + 1, slash + strlen(slash), 1000000);
     if (out->db < 0)
-        return fault_set(why, ERR_CONFIG, "the database in MILLRACE_REDIS_URL must be a number");
+        return fault_set(why, ERR_CONFIG, "the database in %s must be a number", name);
     return ERR_OK;
 }

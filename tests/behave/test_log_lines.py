@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What gateways and workers say of jobs: every line is an object, every transition of a job is one line of one program."""
+import fcntl
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import pika
 import pytest
 
 from bench import Bench
-from harness import eventually
+from harness import eventually, events_of
 
 KEYS = ["time", "level", "program", "pid", "event"]
 TRANSITIONS = {"job-accepted", "job-started", "job-split", "job-completed", "job-failed", "job-retrying", "job-lost",
@@ -212,3 +213,31 @@ def test_whatever_strangers_send_the_lines_stay_lines(make_fleet, servers, chann
     assert [line["event"] for line in lines].count("job-completed") >= 1
     assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for running in fleet.gateways + fleet.workers
                    for c in running.log().replace("\n", ""))
+
+
+def test_a_log_that_nobody_reads_stops_nobody(fleet, tmp_path):
+    """What had no room is counted, and that is said when there is room again."""
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 2 * 4096)
+    fleet.start_gateway(within=("/bin/sh", "-c", f'exec "$@" 2>{path}', "sh"))
+    jobs = [fleet.submit_hash(b"%d" % i) for i in range(60)]
+    text = b""
+
+    def lost():
+        nonlocal text
+        jobs.append(fleet.submit_hash(b"and one more"))
+        text += os.read(end, 1 << 20)
+        return events_of(text.decode(), "log-lines-lost")
+    line, = eventually(lost)
+    os.close(end)
+    assert line["lines"] > 20 and line["level"] == "warn"
+    assert line["lines"] + len(events_of(text.decode(), "job-accepted")) >= 60
+    assert jobs[-1] in text.decode()
+    assert fleet.call("GET", "/healthz").status_code == 200  # nor is a reader that went away missed
+
+
+def test_without_a_standard_error_nothing_else_is_taken_for_it(fleet):
+    gateway = fleet.start_gateway(within=("/bin/sh", "-c", 'exec "$@" 2>&-', "sh"))
+    assert os.readlink(f"/proc/{gateway.pid}/fd/2") == "/dev/null"

@@ -3,10 +3,14 @@
 import hashlib
 import io
 import re
+import socket
 import tempfile
+import threading
+import time
 
 import numpy
 import pytest
+import redis
 
 from harness import eventually
 from replica import Replica
@@ -130,3 +134,69 @@ def test_a_restarted_primary_is_another_epoch_until_the_replica_has_it(servers, 
     fleet.start_worker()
     assert fleet.wait_end(job)["state"] == "completed"
     assert fleet.result(job).json()["value"] == hashlib.sha512(b"a").hexdigest()
+
+
+def test_a_replica_that_was_promoted_behind_our_back_is_not_believed(fleet, gateway, replica):
+    """It has the epoch that the gateway knows, and hears of nothing any more."""
+    job = fleet.submit_hash(b"a")
+    reads_by_replica(fleet, job)
+    replica.promote()
+    fleet.start_worker()
+    assert fleet.wait_end(job)["state"] == "completed"
+    eventually(lambda: fleet.job(job)["state"] == "completed", deadline=10)
+    eventually(lambda: gateway.events("replica-down"))
+    before = reads(fleet, "given")
+    for _ in range(20):
+        assert fleet.job(job)["state"] == "completed"
+    assert reads(fleet, "given") == before
+
+
+def test_a_failure_that_a_person_has_taken_back_is_not_told(fleet, gateway, replica):
+    worker = fleet.start_worker()
+    job = fleet.submit("spin", seconds=30, timeout=1, attempts=1)
+    assert fleet.wait_end(job)["state"] == "failed"
+    eventually(lambda: redis.Redis(port=replica.port).hget(f"job:{job}", "state") == b"failed")
+    worker.stop()
+    replica.hold_up()
+    assert fleet.call("POST", f"/jobs/{job}/retry").status_code == 202
+    assert fleet.job(job)["state"] == "pending"
+
+
+def test_a_replica_that_is_late_keeps_no_crowd_waiting(fleet, gateway, replica):
+    job = fleet.submit_hash(b"a")
+    reads_by_replica(fleet, job)
+    replica.sigstop()
+    first = threading.Thread(target=fleet.job, args=(job,))
+    first.start()
+    first.join(0.5)
+    assert first.is_alive()
+    began = time.monotonic()
+    for _ in range(20):
+        assert fleet.job(job)["id"] == job
+    assert time.monotonic() - began < 1 and first.is_alive()
+    first.join()
+
+
+def test_a_url_that_is_none_is_named(fleet, servers):
+    gateway = fleet.start_gateway(wait=False, MILLRACE_REDIS_READ_URL="http://:secret@127.0.0.1/")
+    assert gateway.wait() == 2
+    refused, = gateway.events("cannot-start")
+    assert "MILLRACE_REDIS_READ_URL" in refused["reason"] and "secret" not in gateway.log()
+
+
+def test_a_client_that_hangs_up_and_an_end_in_the_middle_of_a_read(fleet, gateway, replica):
+    job = fleet.submit_hash(b"a")
+    reads_by_replica(fleet, job)
+    replica.sigstop()
+    address = ("127.0.0.1", int(gateway.url.rsplit(":", 1)[1]))
+    with socket.create_connection(address) as gone, socket.create_connection(address) as stays:
+        for client in (gone, stays):
+            client.sendall(f"GET /jobs/{job} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        gone.shutdown(socket.SHUT_RDWR)
+        stays.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            stays.recv(1)
+        gateway.sigterm()
+        stays.settimeout(10)
+        assert stays.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 503")
+        assert gateway.wait() == 0

@@ -145,6 +145,8 @@ static const int allowed[] = {
     SCMP_SYS(sendto),
     SCMP_SYS(read),
     SCMP_SYS(write),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
     SCMP_SYS(close),
     /* blobs, by descriptors that came with a job; whatever is mapped of them is private */
     SCMP_SYS(pread64),
