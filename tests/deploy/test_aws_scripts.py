@@ -132,6 +132,31 @@ def test_a_run_that_broke_off_goes_on_where_it_was(cloud):
         "millrace-worker", "millrace-worker-image"]
 
 
+def test_a_chart_that_a_killed_run_was_at_is_gone_on_with(made):
+    (made.state / "unfinished-loki").touch()
+    ended = made.up()
+    assert not ended.returncode, ended.stdout + ended.stderr
+    assert not (made.state / "unfinished-loki").exists()
+
+
+def test_a_rollout_reaches_the_gateway_from_where_the_balancer_lets_nobody_in(made):
+    """A build machine is in no network of --allow; the API of the cluster knows it."""
+    folder = made.tree / "rollout"
+    folder.mkdir()
+    for name in ("facts", "images"):
+        shutil.copy(made.own / name, folder)
+    made.calls()
+    ended = subprocess.run([made.tree / "deploy" / "ci" / "rollout", folder], capture_output=True, text=True, check=False,
+                           env=made.env, stdin=subprocess.DEVNULL, timeout=120)
+    assert not ended.returncode, ended.stdout + ended.stderr
+    assert '{"C":[[19,22],[43,50]]}' in ended.stdout
+    calls = made.calls()
+    in_order(calls, "kubectl kustomize", "aws eks update-kubeconfig", ("kubectl apply", "millrace.yaml"),
+             "rollout status deployment/millrace-api", "port-forward service/millrace-api", ("curl", "matrix_multiplication"))
+    assert all("http://127.0.0.1:45678/" in call for call in calls if call.startswith("curl"))
+    assert "the key" not in "\n".join(calls) + ended.stdout
+
+
 def test_without_credentials_nothing_begins(cloud):
     (cloud.state / "nobody").touch()
     refused = cloud.up(*ALLOW)
@@ -178,7 +203,8 @@ def test_down_removes_what_the_cluster_made_before_the_cluster(cloud):
     in_order(calls, "delete scaledobject", "delete pod -l app.kubernetes.io/name=millrace-worker",
              "-n millrace delete service millrace-api", "delete rabbitmqcluster", "helm uninstall loki",
              "delete namespace millrace", "delete persistentvolumeclaim", "get persistentvolume -o name",
-             "ec2 describe-volumes", ("terraform", " state rm aws_s3_bucket.logs"), ("terraform", " destroy "))
+             "ec2 describe-volumes", ("terraform", " state rm aws_s3_bucket.logs"), ("terraform", " destroy "),
+             "aws logs delete-log-group")  # which EKS may have made anew
     assert "mill-logs-1" in ended.stdout  # is said to stay
     assert not (cloud.own / "kubeconfig").exists() and not (cloud.own / "images").exists()
 
