@@ -3,7 +3,8 @@
 that remember what they were told, as far as the scripts ask. Every call is a line of STAND_IN_STATE/calls.
 
 What a test puts there changes the answers: `nobody` (no credentials), `push-fails`, `cluster-lost`, `no-answer`, `volumes`
-and `disks` (what stays behind), `unfinished-RELEASE` (a killed Helm was at it).
+and `disks` (what stays behind), `interface` (what a node leaves), `status` (of the cluster),
+`unfinished-RELEASE` (a killed Helm was at it).
 REAL_KUBECTL is what `kubectl kustomize` is passed on to, REAL_TERRAFORM, where it is set, all of terraform.
 """
 import base64
@@ -41,6 +42,8 @@ def terraform(arguments):
         return print(f'{{"planned_values":{{"outputs":{{{outputs}}}}},"prior_state":{{"priced":{{"value":"system=old"}}}}}}')
     if verb == "apply":
         return (STATE / "made").touch()
+    if verb == "destroy" and (STATE / "interface").exists():
+        return "DependencyViolation: The subnet has dependencies and cannot be deleted"
     if verb == "destroy":
         return (STATE / "made").unlink()
     if verb == "output":
@@ -68,6 +71,16 @@ def aws(arguments):
         return print(pushed.read_text()) if pushed.exists() else 254
     if line.startswith("ecr get-login-password"):
         return print("a password")
+    if line.startswith("eks describe-cluster"):
+        return print(said("status", "ACTIVE"))
+    if line.startswith("ec2 describe-network-interfaces"):
+        return print("eni-1" if (STATE / "interface").exists() else "")
+    if line.startswith("ec2 delete-network-interface"):
+        return (STATE / "interface").unlink() if "eni-1" in arguments else 255
+    if line.startswith("ec2 describe-security-groups"):
+        return print("sg-1")
+    if line.startswith("ec2 delete-security-group"):
+        return None if "sg-1" in arguments else 255
     if line.startswith("logs delete-log-group"):
         return None if "/aws/eks/mill/cluster" in arguments else 255
     if line.startswith("ec2 describe-volumes"):

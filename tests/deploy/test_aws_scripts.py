@@ -170,6 +170,8 @@ def test_a_dry_run_changes_nothing(cloud):
     assert "kind: RabbitmqCluster" in ended.stdout and "with no job" in ended.stdout
     for call in cloud.calls():
         assert not any(word in call for word in (" apply", "docker", "upgrade", "create", "update-kubeconfig")), call
+    refused = cloud.up("--yes")
+    assert refused.returncode == 1 and "--allow" in refused.stderr  # nobody has been let in by looking
 
 
 def test_workers_on_spot_hand_their_jobs_back_within_the_notice(cloud):
@@ -233,6 +235,28 @@ def test_an_account_that_does_not_answer_is_not_taken_for_an_empty_one(cloud):
     (cloud.make().state / "no-answer").touch()
     failed = cloud.run("down", "--yes")
     assert failed.returncode == 1 and not any(" destroy " in call for call in cloud.calls())
+
+
+@pytest.mark.parametrize("status", ["CREATING", "DELETING", "FAILED"])
+def test_a_cluster_that_cannot_be_asked_is_not(cloud, status):
+    (cloud.make().state / "status").write_text(status)
+    ended = cloud.run("down", "--yes")
+    assert not ended.returncode, ended.stdout + ended.stderr
+    calls = cloud.calls()
+    assert not any(call.startswith(("kubectl", "helm")) or "update-kubeconfig" in call for call in calls)
+    assert place(calls, "terraform", " destroy ")
+
+
+@pytest.mark.parametrize("is_cluster_gone", [True, False])
+def test_what_nodes_left_in_the_network_goes_when_it_is_in_the_way(cloud, is_cluster_gone):
+    (cloud.make().state / "interface").touch()
+    if is_cluster_gone:
+        (cloud.state / "cluster-lost").touch()
+    ended = cloud.run("down", "--yes")
+    assert not ended.returncode, ended.stdout + ended.stderr
+    calls = cloud.calls()
+    assert sum(" destroy " in call for call in calls) == 2
+    assert any("delete-security-group" in call for call in calls) == is_cluster_gone  # else it is in use
 
 
 def test_down_without_a_cluster_takes_away_the_rest(cloud):
