@@ -24,6 +24,7 @@ choose_cluster() {
     state=$root/state/$region-$name
     mkdir -p "$state"
     chmod 700 "$root/state" "$state"
+    said=$state/said.tfvars
     export KUBECONFIG="$state/kubeconfig" # this cluster, whichever one kubectl means elsewhere
     export TF_DATA_DIR="$state/data" TF_IN_AUTOMATION=1
     export AWS_PAGER=
@@ -35,13 +36,13 @@ tf() { "$terraform" "-chdir=$root" "$@"; }
 # A command of Terraform, with what is known of this cluster. What was said to deploy/up comes last and wins.
 tf_with_variables() {
     set -- "$@" -var "region=$region" -var "name=$name"
-    for file in "$root/$region-$name.tfvars" "$state/addons.tfvars.json" "$state/said.tfvars"; do
+    for file in "$root/$region-$name.tfvars" "$state/addons.tfvars.json" "$said"; do
         [ ! -f "$file" ] || set -- "$@" "-var-file=$file"
     done
     tf "$@"
 }
 
-is_said() { grep -qs "^ *$1 *=" "$root/$region-$name.tfvars" "$state/said.tfvars"; }
+is_said() { grep -qs "^ *$1 *=" "$root/$region-$name.tfvars" "$said"; }
 
 # Which backend is a matter of this file; Terraform takes only a literal.
 open_state() {
@@ -66,6 +67,14 @@ cluster_is_there() {
     found=$(aws eks list-clusters --region "$region" --query "clusters[?@=='$name']|[0]" --output text) ||
         fail "AWS does not say which clusters there are"
     [ "$found" = "$name" ]
+}
+
+# One that is being made or unmade, or that failed, cannot be asked, and nothing is in it: up puts nothing into the one, and
+# down has emptied the other before.
+cluster_answers() {
+    status=$(aws eks describe-cluster --region "$region" --name "$name" --query cluster.status --output text) ||
+        fail "AWS does not say how the cluster is"
+    case $status in CREATING | DELETING | FAILED | PENDING) return 1 ;; esac
 }
 
 point_kubectl() {

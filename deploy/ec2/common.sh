@@ -40,7 +40,8 @@ prepare() {
     umask 077
     mkdir -p "$folder/root"
     [ -e "$folder/key" ] || ssh-keygen -q -t ed25519 -N '' -C "millrace-$name" -f "$folder/key"
-    touch "$folder/terraform.tfvars" "$folder/said.tfvars"
+    said=$folder/said.tfvars
+    touch "$folder/terraform.tfvars" "$said"
     rm -rf "$folder/root/node"
     cp "$here"/deploy/ec2/*.tf "$folder/root/"
     cp -R "$here/deploy/ec2/node" "$folder/root/"
@@ -54,7 +55,7 @@ run_terraform() { "$terraform" -chdir="$folder/root" "$@"; }
 plan() { # ARGUMENT..
     status=0
     run_terraform plan -input=false -detailed-exitcode -out="$folder/plan" -var-file="$folder/terraform.tfvars" \
-        -var-file="$folder/said.tfvars" \
+        -var-file="$said" \
         -var "region=$region" -var "name=$name" -var "ssh_public_key=$(cat "$folder/key.pub")" "$@" || status=$?
     case $status in
     0) return 1 ;;

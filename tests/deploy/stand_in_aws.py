@@ -3,7 +3,8 @@
 that remember what they were told, as far as the scripts ask. Every call is a line of STAND_IN_STATE/calls.
 
 What a test puts there changes the answers: `nobody` (no credentials), `push-fails`, `cluster-lost`, `no-answer`, `volumes`
-and `disks` (what stays behind).
+and `disks` (what stays behind), `interface` (what a node leaves), `status` (of the cluster),
+`unfinished-RELEASE` (a killed Helm was at it).
 REAL_KUBECTL is what `kubectl kustomize` is passed on to, REAL_TERRAFORM, where it is set, all of terraform.
 """
 import base64
@@ -41,6 +42,8 @@ def terraform(arguments):
         return print(f'{{"planned_values":{{"outputs":{{{outputs}}}}},"prior_state":{{"priced":{{"value":"system=old"}}}}}}')
     if verb == "apply":
         return (STATE / "made").touch()
+    if verb == "destroy" and (STATE / "interface").exists():
+        return "DependencyViolation: The subnet has dependencies and cannot be deleted"
     if verb == "destroy":
         return (STATE / "made").unlink()
     if verb == "output":
@@ -68,6 +71,18 @@ def aws(arguments):
         return print(pushed.read_text()) if pushed.exists() else 254
     if line.startswith("ecr get-login-password"):
         return print("a password")
+    if line.startswith("eks describe-cluster"):
+        return print(said("status", "ACTIVE"))
+    if line.startswith("ec2 describe-network-interfaces"):
+        return print("eni-1" if (STATE / "interface").exists() else "")
+    if line.startswith("ec2 delete-network-interface"):
+        return (STATE / "interface").unlink() if "eni-1" in arguments else 255
+    if line.startswith("ec2 describe-security-groups"):
+        return print("sg-1")
+    if line.startswith("ec2 delete-security-group"):
+        return None if "sg-1" in arguments else 255
+    if line.startswith("logs delete-log-group"):
+        return None if "/aws/eks/mill/cluster" in arguments else 255
     if line.startswith("ec2 describe-volumes"):
         return print(said("disks"))
     return 255 if line.startswith("pricing") else f"the scripts' aws {line} is not foreseen"
@@ -91,6 +106,12 @@ def kubectl(arguments):
         return subprocess.run([os.environ["REAL_KUBECTL"], *arguments], check=False).returncode
     if os.environ.get("KUBECONFIG", "").startswith("/") and not pathlib.Path(os.environ["KUBECONFIG"]).exists():
         return "nobody has said which cluster"
+    if "delete secret" in line:
+        return [one.unlink() for one in STATE.glob("unfinished-*") if f"name={one.name[11:]},status in (pending-" in line] and None
+    if "port-forward" in line or line == "-n millrace get statefulset -o name":
+        return print("Forwarding from 127.0.0.1:45678 -> 8080" if "port-forward" in line else "statefulset/millrace-redis")
+    if line == "-n millrace get deployment -o name":
+        return print("deployment/millrace-api")
     if "jsonpath={.data.client}" in line:
         return print(base64.b64encode(b"the key").decode(), end="")
     if "ingress[0].hostname" in line:
@@ -108,6 +129,12 @@ def kubectl(arguments):
     return None if any(one in line for one in known) else f"the scripts' kubectl {line} is not foreseen"
 
 
+def helm(arguments):
+    if arguments[:2] == ["upgrade", "--install"] and (STATE / f"unfinished-{arguments[2]}").exists():
+        return "another operation (install/upgrade/rollback) is in progress"
+    return None
+
+
 def curl(arguments):
     if "readyz" not in arguments[-1] and sys.stdin.read() != 'header = "Authorization: Bearer the key"\n':
         return 22
@@ -120,5 +147,5 @@ if __name__ == "__main__":
         print(program, *sys.argv[2:], file=calls)
     if program == "terraform" and "REAL_TERRAFORM" in os.environ:
         os.execv(os.environ["REAL_TERRAFORM"], ["terraform", *sys.argv[2:]])
-    answer = {"kubectl": kubectl, "docker": docker, "curl": curl, "aws": aws, "terraform": terraform}
+    answer = {"kubectl": kubectl, "docker": docker, "curl": curl, "helm": helm, "aws": aws, "terraform": terraform}
     sys.exit(answer.get(program, lambda _: None)(sys.argv[2:]))

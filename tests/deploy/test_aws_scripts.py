@@ -132,6 +132,31 @@ def test_a_run_that_broke_off_goes_on_where_it_was(cloud):
         "millrace-worker", "millrace-worker-image"]
 
 
+def test_a_chart_that_a_killed_run_was_at_is_gone_on_with(made):
+    (made.state / "unfinished-loki").touch()
+    ended = made.up()
+    assert not ended.returncode, ended.stdout + ended.stderr
+    assert not (made.state / "unfinished-loki").exists()
+
+
+def test_a_rollout_reaches_the_gateway_from_where_the_balancer_lets_nobody_in(made):
+    """A build machine is in no network of --allow; the API of the cluster knows it."""
+    folder = made.tree / "rollout"
+    folder.mkdir()
+    for name in ("facts", "images"):
+        shutil.copy(made.own / name, folder)
+    made.calls()
+    ended = subprocess.run([made.tree / "deploy" / "ci" / "rollout", folder], capture_output=True, text=True, check=False,
+                           env=made.env, stdin=subprocess.DEVNULL, timeout=120)
+    assert not ended.returncode, ended.stdout + ended.stderr
+    assert '{"C":[[19,22],[43,50]]}' in ended.stdout
+    calls = made.calls()
+    in_order(calls, "kubectl kustomize", "aws eks update-kubeconfig", ("kubectl apply", "millrace.yaml"),
+             "rollout status deployment/millrace-api", "port-forward service/millrace-api", ("curl", "matrix_multiplication"))
+    assert all("http://127.0.0.1:45678/" in call for call in calls if call.startswith("curl"))
+    assert "the key" not in "\n".join(calls) + ended.stdout
+
+
 def test_without_credentials_nothing_begins(cloud):
     (cloud.state / "nobody").touch()
     refused = cloud.up(*ALLOW)
@@ -145,6 +170,8 @@ def test_a_dry_run_changes_nothing(cloud):
     assert "kind: RabbitmqCluster" in ended.stdout and "with no job" in ended.stdout
     for call in cloud.calls():
         assert not any(word in call for word in (" apply", "docker", "upgrade", "create", "update-kubeconfig")), call
+    refused = cloud.up("--yes")
+    assert refused.returncode == 1 and "--allow" in refused.stderr  # nobody has been let in by looking
 
 
 def test_workers_on_spot_hand_their_jobs_back_within_the_notice(cloud):
@@ -178,7 +205,8 @@ def test_down_removes_what_the_cluster_made_before_the_cluster(cloud):
     in_order(calls, "delete scaledobject", "delete pod -l app.kubernetes.io/name=millrace-worker",
              "-n millrace delete service millrace-api", "delete rabbitmqcluster", "helm uninstall loki",
              "delete namespace millrace", "delete persistentvolumeclaim", "get persistentvolume -o name",
-             "ec2 describe-volumes", ("terraform", " state rm aws_s3_bucket.logs"), ("terraform", " destroy "))
+             "ec2 describe-volumes", ("terraform", " state rm aws_s3_bucket.logs"), ("terraform", " destroy "),
+             "aws logs delete-log-group")  # which EKS may have made anew
     assert "mill-logs-1" in ended.stdout  # is said to stay
     assert not (cloud.own / "kubeconfig").exists() and not (cloud.own / "images").exists()
 
@@ -207,6 +235,28 @@ def test_an_account_that_does_not_answer_is_not_taken_for_an_empty_one(cloud):
     (cloud.make().state / "no-answer").touch()
     failed = cloud.run("down", "--yes")
     assert failed.returncode == 1 and not any(" destroy " in call for call in cloud.calls())
+
+
+@pytest.mark.parametrize("status", ["CREATING", "DELETING", "FAILED"])
+def test_a_cluster_that_cannot_be_asked_is_not(cloud, status):
+    (cloud.make().state / "status").write_text(status)
+    ended = cloud.run("down", "--yes")
+    assert not ended.returncode, ended.stdout + ended.stderr
+    calls = cloud.calls()
+    assert not any(call.startswith(("kubectl", "helm")) or "update-kubeconfig" in call for call in calls)
+    assert place(calls, "terraform", " destroy ")
+
+
+@pytest.mark.parametrize("is_cluster_gone", [True, False])
+def test_what_nodes_left_in_the_network_goes_when_it_is_in_the_way(cloud, is_cluster_gone):
+    (cloud.make().state / "interface").touch()
+    if is_cluster_gone:
+        (cloud.state / "cluster-lost").touch()
+    ended = cloud.run("down", "--yes")
+    assert not ended.returncode, ended.stdout + ended.stderr
+    calls = cloud.calls()
+    assert sum(" destroy " in call for call in calls) == 2
+    assert any("delete-security-group" in call for call in calls) == is_cluster_gone  # else it is in use
 
 
 def test_down_without_a_cluster_takes_away_the_rest(cloud):

@@ -141,7 +141,7 @@ def fleet(stand_ins, tmp_path):
     home, state, programs = tmp_path / "home", tmp_path / "state", tmp_path / "bin"
     for folder in (home, state, programs):
         folder.mkdir()
-    for name in ("terraform", "ssh", "kubectl"):
+    for name in ("terraform", "ssh", "k3s", "kubectl"):
         program = shutil.copy(pathlib.Path(__file__).with_name("fleet_stand_in.sh"), programs / name)
         pathlib.Path(program).chmod(0o755)
 
@@ -186,6 +186,16 @@ def test_one_command_makes_instances_hands_over_applies_and_multiplies(fleet):
     assert (fleet.folder / "manifests/k8s/overlays/ec2/ec2.env").read_text() == (
         "CLUSTER=mill\nREGION=xx-test-1\nBLOB_SERVER=10.64.0.10\n")
     assert said[-1].startswith("ssh") and said[-1].endswith("-O exit"), "the tunnel is left open"
+
+
+@needs_both
+def test_an_image_that_was_imported_is_shared_as_a_whole(fleet):
+    """Nodes give away only what says where it comes from, and by digest; an import says neither."""
+    assert not fleet("up", *UP).returncode
+    shared = (fleet.state / "shared").read_text().split()
+    assert shared == [f"millrace.internal/{name}" for name in ("millrace-api", "millrace-worker", "millrace-worker-image")]
+    pulled = [call for call in calls(fleet) if "crictl pull" in call]
+    assert len(pulled) == 6 and all("HostKeyAlias=i-s1 " not in call for call in pulled)
 
 
 @needs_keygen
@@ -250,7 +260,7 @@ def test_a_dry_run_shows_the_manifests_and_touches_nothing(fleet):
     shown = [one for one in yaml.safe_load_all(ended.stdout[ended.stdout.index("apiVersion:"):]) if one]
     volume, = [one for one in shown if one["kind"] == "PersistentVolume"]
     assert volume["spec"]["nfs"]["server"] == "10.64.0.10"
-    assert (fleet.folder / "said.tfvars").read_text() == "spot = true\n"
+    assert not (fleet.folder / "said.tfvars").read_text(), "what is said to a dry run does not hold"
     worker, = [one for one in shown if one["kind"] == "Deployment" and one["metadata"]["name"] == "millrace-worker-spin"]
     node = (FOLDER / "node" / "millrace-node").read_text()
     granted = [int(re.search(rf"^shutdownGracePeriod{name}: (\d+)s$", node, re.MULTILINE)[1])
