@@ -19,6 +19,9 @@ import requests
 
 import terraform
 from cloud import Cloud
+from harness import LONG
+
+pytestmark = pytest.mark.skipif(not LONG, reason="minutes with an imitation of AWS: with --all")
 
 LACKING = ("aws_eks_addon", "aws_eks_pod_identity_association", "aws_eks_access_entry", "aws_eks_access_policy_association",
            "aws_autoscaling_group_tag", "aws_s3_bucket_lifecycle_configuration", "aws_vpc_security_group_ingress_rule")

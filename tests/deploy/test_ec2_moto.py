@@ -2,8 +2,7 @@
 """The root of deploy/ec2 applied, looked at and destroyed, against a service that answers as AWS does; and what cloud-init
 would be given.
 
-Terraform's provider has fixed waits: ten seconds for an instance, twenty for a disk that is attached. So servers and their
-disks are part of it with MILLRACE_TEST_LONG=1 only; what servers are told is in deploy/ec2/tests."""
+Terraform's provider has fixed waits: ten seconds for an instance, twenty for a disk that is attached."""
 import base64
 import http.client
 import json
@@ -22,6 +21,8 @@ import yaml
 import terraform
 from harness import LONG, free_port
 from manifests import ROOT
+
+pytestmark = pytest.mark.skipif(not LONG, reason="minutes with an imitation of AWS: with --all")
 
 USER_DATA_MAX = 16384  # bytes, before base64
 
@@ -116,25 +117,17 @@ def test_a_dry_run_shows_the_real_plan_and_makes_nothing(cloud, tmp_path):
     assert not list(own.glob("terraform.tfstate*"))
 
 
-BRIEFLY = [f"-target={one}" for one in (
-    "aws_autoscaling_group.worker", "aws_eip_association.gateway", "aws_default_security_group.closed",
-    "aws_route_table_association.public", "aws_route_table_association.private", "aws_iam_instance_profile.server",
-    "aws_iam_role_policy.server", "aws_vpc_security_group_ingress_rule.outside",
-    "aws_vpc_security_group_egress_rule.role")]
-
-
 def test_all_of_it_is_made_and_goes(root, cloud):
     cloud.register_image("debian-11-amd64-20260101-1")
     image = cloud.register_image("debian-12-amd64-20260101-1")
-    root.must("apply", *ARGUMENTS, *([] if LONG else BRIEFLY), **cloud.env)
+    root.must("apply", *ARGUMENTS, **cloud.env)
     state = json.loads(root.must("show", "-json", **cloud.env))["values"]["root_module"]["resources"]
     by_address = {one["address"]: one["values"] for one in state}
 
     assert by_address["aws_instance.gateway[0]"]["ami"] == by_address["aws_launch_template.worker"]["image_id"] == image
     assert len({by_address[f"aws_eip_association.gateway[{i}]"]["public_ip"] for i in range(2)}) == 2
-    if LONG:
-        urls = json.loads(root.must("output", "-json", **cloud.env))["urls"]["value"].split(",")
-        assert len(set(urls)) == 2 and all(re.fullmatch(r"http://[0-9.]+:30080", url) for url in urls)
+    urls = json.loads(root.must("output", "-json", **cloud.env))["urls"]["value"].split(",")
+    assert len(set(urls)) == 2 and all(re.fullmatch(r"http://[0-9.]+:30080", url) for url in urls)
     assert all(not by_address[f"aws_instance.gateway[{i}]"]["iam_instance_profile"] for i in range(2))
     check_user_data([one["values"] for one in state if "user_data" in one["values"]])
     assert not re.search(r"K10[0-9a-f]{8}|PRIVATE KEY|BEGIN ", json.dumps(state)), "the state has a secret"
@@ -148,7 +141,7 @@ def check_user_data(values):
     texts = set()
     for one in values:
         texts.add(base64.b64decode(one.get("user_data_base64") or one["user_data"]).decode())
-    assert len(texts) == 1 + 1 + (3 if LONG else 0)  # gateways, workers; each server has its own name and volume
+    assert len(texts) == 1 + 1 + 3  # gateways, workers; each server has its own name and volume
     for text in texts:
         assert text.startswith("#cloud-config\n") and len(text.encode()) < USER_DATA_MAX
         said = yaml.safe_load(text)
