@@ -15,6 +15,7 @@ static struct settings settings(void)
     struct settings s;
     struct fault    why;
 
+    clearenv(); /* what the tests are told is no setting of a daemon */
     assert_int_equal(config_load(&s, &why), ERR_OK);
     s.blob_dir = "/somewhere";
     s.inline_max = 4096;
