@@ -2,17 +2,9 @@
 # shellcheck shell=sh disable=SC2154 # the reader sets: here verb region name has_yes
 # What deploy/up and deploy/down have in common; read by them.
 
-say() { echo "deploy/$verb: $*"; }
-fail() {
-    echo "deploy/$verb: $*" >&2
-    exit 1
-}
-
-need() {
-    for program; do
-        command -v "$program" >/dev/null || fail "$program is not installed"
-    done
-}
+script=deploy/$verb
+# shellcheck source=deploy/common.sh
+. "$here/deploy/common.sh"
 
 # Everything about one cluster that is not in the account lies here. Without backend.hcl that includes Terraform's state, which
 # says what was made: whoever loses it has to take the cluster down by hand.

@@ -3,17 +3,9 @@
 # What up, down and tunnel of this folder share. Everything particular to a fleet, secrets included, is in a folder of the
 # user's own, never in the repository: the key for ssh, Terraform's state, the settings, the way to the cluster.
 
-say() { echo "deploy/ec2: $*"; }
-fail() {
-    echo "deploy/ec2: $*" >&2
-    exit 1
-}
-
-need() {
-    for program; do
-        command -v "$program" >/dev/null || fail "$program is not installed"
-    done
-}
+script=deploy/ec2
+# shellcheck source=deploy/common.sh
+. "$here/deploy/common.sh"
 
 # Asks of Terraform that the region is none but AWS's, of us that names can be parts of paths.
 choose_fleet() { # REGION NAME

@@ -49,7 +49,8 @@ def secrets(script):
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_the_scripts_are_clean():
-    checked = subprocess.run(["shellcheck", "--shell=sh", *SCRIPTS], capture_output=True, text=True, check=False)
+    checked = subprocess.run(["shellcheck", "--shell=sh", "-x", f"--source-path={ROOT}", *SCRIPTS], capture_output=True,
+                             text=True, check=False)
     assert not checked.returncode, checked.stdout
 
 
