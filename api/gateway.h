@@ -84,9 +84,9 @@ const char *request_job_id(struct request *r);
 bool        job_has_ended(const struct store_reply *reply);
 void        answer_no_job(struct request *r, const char *id);
 
-/* reads.c: the record of a job, and its result where wanted, by a call that does not wait: of the replica where that is
- * enough, else of the store. */
-void read_job(struct request *r, const char *id, bool with_result, store_fn *fn, void *ctx);
+/* reads.c: the record of a job, and its result where wanted: for a call that does not wait of the replica where that is
+ * enough, else of the store. watch: as store_get has it. */
+void read_job(struct request *r, const char *id, bool watch, bool with_result, store_fn *fn, void *ctx);
 
 /* longpoll.c: a call about a job or a group that may wait for something to happen. ask asks the store, which is to tell
  * of the next event of this id where watch is set; is_over: whether there is nothing to wait for. Once, answer is

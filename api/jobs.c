@@ -49,10 +49,7 @@ static void answer_reply(struct request *r, const struct store_reply *reply) { a
 
 static void ask_record(struct request *r, const char *id, bool watch, store_fn *fn, void *ctx)
 {
-    if (request_query(r, "wait"))
-        store_get(request_gateway(r)->store, id, watch, fn, ctx);
-    else
-        read_job(r, id, false, fn, ctx);
+    read_job(r, id, watch, false, fn, ctx);
 }
 
 static const struct longpoll record_poll = {

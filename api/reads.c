@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* reads.c - states and results for calls that do not wait, of a replica first.
+/* reads.c - states and results, for calls that do not wait of a replica first.
  *
  * A replica tells what was so a moment ago. It is believed where that cannot
  * mislead: of the same epoch as the store, about a job that it knows, and about
@@ -21,12 +21,12 @@ struct reading {
     void           *ctx;
 };
 
-static void ask_store(struct gateway *gw, const char *id, bool with_result, store_fn *fn, void *ctx)
+static void ask_store(struct gateway *gw, const char *id, bool watch, bool with_result, store_fn *fn, void *ctx)
 {
     if (with_result)
-        store_result(gw->store, id, false, fn, ctx);
+        store_result(gw->store, id, watch, fn, ctx);
     else
-        store_get(gw->store, id, false, fn, ctx);
+        store_get(gw->store, id, watch, fn, ctx);
 }
 
 static bool is_believed(const struct reading *reading, const struct store_reply *reply)
@@ -45,17 +45,17 @@ static void on_read(void *ctx, const struct store_reply *reply)
     if (is_given)
         reading->fn(reading->ctx, reply);
     else
-        ask_store(gw, reading->id, reading->with_result, reading->fn, reading->ctx);
+        ask_store(gw, reading->id, false, reading->with_result, reading->fn, reading->ctx);
     free(reading);
 }
 
-void read_job(struct request *r, const char *id, bool with_result, store_fn *fn, void *ctx)
+void read_job(struct request *r, const char *id, bool watch, bool with_result, store_fn *fn, void *ctx)
 {
     struct gateway *gw = request_gateway(r);
     struct reading *reading;
 
-    if (!gw->replica || !store_is_up(gw->replica) || store_is_late(gw->replica, LATE_MS)) {
-        ask_store(gw, id, with_result, fn, ctx);
+    if (request_query(r, "wait") || !gw->replica || !store_is_up(gw->replica) || store_is_late(gw->replica, LATE_MS)) {
+        ask_store(gw, id, watch, with_result, fn, ctx);
         return;
     }
     reading = xcalloc(1, sizeof *reading);

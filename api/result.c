@@ -341,10 +341,7 @@ static void answer_reply(struct request *r, const struct store_reply *reply)
 
 static void ask_result(struct request *r, const char *id, bool watch, store_fn *fn, void *ctx)
 {
-    if (request_query(r, "wait"))
-        store_result(request_gateway(r)->store, id, watch, fn, ctx);
-    else
-        read_job(r, id, true, fn, ctx);
+    read_job(r, id, watch, true, fn, ctx);
 }
 
 static const struct longpoll result_poll = {.wants_result = true,
